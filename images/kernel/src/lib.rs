@@ -1,0 +1,1 @@
+//! The portable core of the operating system: protocol, membership, messenger, coroutines.

@@ -1,0 +1,1 @@
+//! An OS node: carries programs and runs their activities.

@@ -1,0 +1,1 @@
+//! What runs under std in a VM: boot, memory, interrupts, threads, clock, devices.

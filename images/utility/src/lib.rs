@@ -1,0 +1,1 @@
+//! The utilities of the operating system, each a task force of activities.

@@ -1,0 +1,2 @@
+//! The `cyanea` command.
+fn main() {}

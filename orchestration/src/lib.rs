@@ -1,0 +1,1 @@
+//! The host's part: machine file, regions, VMs, liveness.

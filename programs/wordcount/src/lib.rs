@@ -1,0 +1,1 @@
+//! Counts lines, words and bytes of a tree of files with a task force.

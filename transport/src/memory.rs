@@ -1,0 +1,199 @@
+//! A window on memory that somebody else may write at any time.
+//!
+//! **Shared memory is an allegation.** There is never a Rust reference to plain
+//! data in a region: only atomic words, and copies out of and into them. What
+//! is read is checked by its reader *after* it was copied out.
+//!
+//! This module is one of the few that hold `unsafe`: it turns mapped memory
+//! into atomic words, once, in [`SharedMemory::new`].
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
+
+#[cfg(not(loom))]
+pub use core::sync::atomic::{AtomicU64, fence};
+#[cfg(loom)]
+pub use loom::sync::atomic::{AtomicU64, fence};
+
+/// Bytes in a word.
+pub const WORD: usize = 8;
+
+/// A window on shared memory: so many 64-bit atomic words.
+///
+/// Cloning it makes a second window on the same memory. Offsets are in bytes
+/// from the window's start. Like a slice, a window panics on an offset outside
+/// of itself, so an offset that a peer can influence is checked first (see
+/// [`SharedMemory::window`], which does not panic).
+#[derive(Clone)]
+pub struct SharedMemory {
+    first: NonNull<AtomicU64>,
+    words: usize,
+    /// Keeps the mapping alive for as long as a window on it exists.
+    _mapping: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+// SAFETY: a window gives access to its memory through atomics alone, and the
+// mapping behind it is Send + Sync.
+unsafe impl Send for SharedMemory {}
+// SAFETY: as above.
+unsafe impl Sync for SharedMemory {}
+
+impl SharedMemory {
+    /// A window on `bytes` bytes of mapped memory at `start`.
+    ///
+    /// `mapping` is dropped with the last window; `None` means that the memory
+    /// stays mapped for the life of the program.
+    ///
+    /// # Safety
+    /// `start` is aligned to 64 bytes, `bytes` is a multiple of 8, the range is
+    /// mapped, readable and (unless nobody stores through the window) writable
+    /// for as long as `mapping` lives, and this program has no Rust reference
+    /// to anything in it.
+    pub unsafe fn new(start: NonNull<u8>, bytes: usize, mapping: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        assert!(start.as_ptr() as usize % 64 == 0 && bytes % WORD == 0);
+        Self { first: start.cast(), words: bytes / WORD, _mapping: mapping }
+    }
+
+    /// A window on fresh zeroed heap memory of `bytes` bytes (rounded up to
+    /// whole cache lines), for tests and for links within one program.
+    pub fn heap(bytes: usize) -> Self {
+        let lines: Vec<Line> = (0..bytes.div_ceil(64)).map(|_| Line::default()).collect();
+        let words = lines.len() * 8;
+        let first = NonNull::from(lines.as_slice()).cast();
+        Self { first, words, _mapping: Some(Arc::new(lines)) }
+    }
+
+    /// Bytes in this window.
+    pub fn len(&self) -> usize {
+        self.words * WORD
+    }
+
+    /// Whether the window has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.words == 0
+    }
+
+    /// The part of this window of `bytes` bytes from `offset` on, or `None` if
+    /// that is not within this window or not made of whole words.
+    pub fn window(&self, offset: usize, bytes: usize) -> Option<Self> {
+        let end = offset.checked_add(bytes)?;
+        if end > self.len() || offset % WORD != 0 || bytes % WORD != 0 {
+            return None;
+        }
+        // SAFETY: offset is within the window (checked above).
+        let first = unsafe { self.first.add(offset / WORD) };
+        Some(Self { first, words: bytes / WORD, _mapping: self._mapping.clone() })
+    }
+
+    /// The word at byte `offset`.
+    ///
+    /// # Panics
+    /// If `offset` is not a multiple of 8 within the window.
+    #[inline]
+    pub fn word(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset % WORD == 0 && offset / WORD < self.words, "offset outside of the window");
+        // SAFETY: the offset is within the window, whose memory is mapped and
+        // accessed through atomics alone (the contract of `new`).
+        unsafe { self.first.add(offset / WORD).as_ref() }
+    }
+
+    /// Copies `target.len()` bytes from byte `offset` on out of the window.
+    ///
+    /// The copy is made of relaxed loads of whole words: it may be torn if
+    /// somebody writes meanwhile. `offset` must be a multiple of 8.
+    ///
+    /// # Panics
+    /// If the bytes are not within the window.
+    pub fn copy_out(&self, offset: usize, target: &mut [u8]) {
+        let words = target.len().div_ceil(WORD);
+        let source = self.words_at(offset, words);
+        let mut chunks = target.chunks_exact_mut(WORD);
+        let mut source = source.iter();
+        for chunk in &mut chunks {
+            let word = source.next().map_or(0, |word| word.load(Relaxed));
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        let rest = chunks.into_remainder();
+        if let Some(word) = source.next() {
+            rest.copy_from_slice(&word.load(Relaxed).to_le_bytes()[..rest.len()]);
+        }
+    }
+
+    /// Copies `source` into the window from byte `offset` on.
+    ///
+    /// The copy is made of relaxed stores of whole words. `offset` must be a
+    /// multiple of 8; if the length is not, the bytes that follow in the last
+    /// word become zero.
+    ///
+    /// # Panics
+    /// If the bytes are not within the window.
+    pub fn copy_in(&self, offset: usize, source: &[u8]) {
+        let target = self.words_at(offset, source.len().div_ceil(WORD));
+        let chunks = source.chunks_exact(WORD);
+        let rest = chunks.remainder();
+        let mut target = target.iter();
+        for (chunk, word) in chunks.zip(&mut target) {
+            let mut bytes = [0; WORD];
+            bytes.copy_from_slice(chunk);
+            word.store(u64::from_le_bytes(bytes), Relaxed);
+        }
+        if let Some(word) = target.next() {
+            let mut bytes = [0; WORD];
+            bytes[..rest.len()].copy_from_slice(rest);
+            word.store(u64::from_le_bytes(bytes), Relaxed);
+        }
+    }
+
+    /// `words` words from byte `offset` on.
+    #[inline]
+    fn words_at(&self, offset: usize, words: usize) -> &[AtomicU64] {
+        let start = offset / WORD;
+        assert!(
+            offset % WORD == 0 && start <= self.words && words <= self.words - start,
+            "range outside of the window"
+        );
+        // SAFETY: the range is within the window (checked above), whose memory
+        // is mapped and accessed through atomics alone (the contract of `new`).
+        unsafe { core::slice::from_raw_parts(self.first.add(start).as_ptr(), words) }
+    }
+}
+
+impl core::fmt::Debug for SharedMemory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "SharedMemory({} bytes)", self.len())
+    }
+}
+
+/// A cache line of heap memory.
+#[repr(align(64))]
+#[derive(Default)]
+struct Line {
+    _words: [AtomicU64; 8],
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_keep_bytes_and_clear_the_rest_of_the_last_word() {
+        let memory = SharedMemory::heap(64);
+        memory.copy_in(8, &[0xff; 16]);
+        memory.copy_in(8, b"eleven byte");
+        let mut out = [0; 19];
+        memory.copy_out(8, &mut out);
+        assert_eq!(&out, b"eleven byte\0\0\0\0\0\0\0\0");
+    }
+
+    #[test]
+    fn a_window_outside_is_refused() {
+        let memory = SharedMemory::heap(128);
+        assert!(memory.window(64, 64).is_some());
+        assert!(memory.window(64, 72).is_none());
+        assert!(memory.window(4, 8).is_none());
+        assert!(memory.window(usize::MAX - 7, 16).is_none());
+    }
+}
