@@ -1,1 +1,10 @@
-//! The portable core of the operating system: protocol, membership, messenger, coroutines.
+//! The portable core of the operating system. No hardware: the same code runs
+//! in a VM, in the launcher on the host, and in tests.
+//!
+//! * [`membership`]: who is in the machine, what each is, and who lives.
+//! * [`protocol`]: the messages of the operating system, a file per pipe.
+//! * [`errno`]: the errors that programs see.
+
+pub mod errno;
+pub mod membership;
+pub mod protocol;

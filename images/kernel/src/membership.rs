@@ -1,0 +1,189 @@
+//! Who is in the machine, what each is, and who lives.
+//!
+//! The launcher writes both into the control region: the *description*, once,
+//! and the *liveness table*, whenever a VM starts, is ready or dies. VMs can
+//! only read it. Within one host this is a perfect failure detector.
+
+use crate::protocol::{Incarnation, Malformed, Peer, decode, encode};
+use core::sync::atomic::Ordering::{Acquire, Release};
+use ivshmem::layout::{LayoutError, LifeState, Liveness, Part, Region};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use transport::memory::{SharedMemory, WORD};
+
+/// What a peer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// The launcher on the host: peer 0.
+    Launcher,
+    /// Runs user activities.
+    Node,
+    /// An activity of a utility.
+    Utility(Utility),
+}
+
+/// The utilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Utility {
+    /// The file system.
+    Files,
+    /// Task forces.
+    Tasks,
+}
+
+impl fmt::Display for Utility {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Files => "files",
+            Self::Tasks => "tasks",
+        })
+    }
+}
+
+/// One peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerDescription {
+    /// Its name, as people see it: `node-a0`, `files-b0`.
+    pub name: String,
+    /// What it does.
+    pub role: Role,
+    /// Index of its cluster in [`Description::clusters`]; the launcher is in none.
+    pub cluster: Option<u16>,
+}
+
+/// The machine as its file describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// The machine's name.
+    pub name: String,
+    /// Names of its clusters.
+    pub clusters: Vec<String>,
+    /// All peers by id; the launcher is the first.
+    pub peers: Vec<PeerDescription>,
+    /// Bytes of file data that `files` can hold.
+    pub files_capacity: u64,
+}
+
+/// Why a control region is refused.
+#[derive(Debug)]
+pub enum MembershipError {
+    /// Its layout.
+    Layout(LayoutError),
+    /// Its description does not decode.
+    Description(Malformed),
+}
+
+impl fmt::Display for MembershipError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layout(error) => error.fmt(f),
+            Self::Description(error) => write!(f, "machine description: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for MembershipError {}
+
+impl From<LayoutError> for MembershipError {
+    fn from(error: LayoutError) -> Self {
+        Self::Layout(error)
+    }
+}
+
+/// The control region, opened.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    description: Description,
+    table: SharedMemory,
+}
+
+impl Membership {
+    /// The parts that a control region for this machine needs, and its size.
+    pub fn parts(description: &Description) -> ([(Part, usize, usize); 2], usize) {
+        let table = (description.peers.len() * WORD).next_multiple_of(64);
+        let text = (WORD + encode(description).len()).next_multiple_of(64);
+        let first = ivshmem::layout::HEADER_BYTES;
+        let parts = [(Part::Liveness, first, table), (Part::Description, first + table, text)];
+        (parts, (first + table + text).next_power_of_two())
+    }
+
+    /// Writes the description into a fresh control region. For the launcher.
+    pub fn write(region: &Region, description: &Description) -> Result<Self, MembershipError> {
+        let text = encode(description);
+        let part = region.part(Part::Description)?;
+        part.copy_in(WORD, &text);
+        part.word(0).store(text.len() as u64, Release);
+        Self::open(region)
+    }
+
+    /// Reads the control region.
+    pub fn open(region: &Region) -> Result<Self, MembershipError> {
+        let part = region.part(Part::Description)?;
+        let length = part.word(0).load(Acquire) as usize;
+        if length > part.len() - WORD {
+            return Err(MembershipError::Description(Malformed));
+        }
+        let mut text = vec![0; length];
+        part.copy_out(WORD, &mut text);
+        let description: Description = decode(&text).map_err(MembershipError::Description)?;
+        let table = region.part(Part::Liveness)?;
+        if table.len() < description.peers.len() * WORD {
+            return Err(LayoutError::Directory.into());
+        }
+        Ok(Self { description, table })
+    }
+
+    /// What the machine is.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// What the launcher says of `peer`; a peer that is not described is absent.
+    pub fn liveness(&self, peer: Peer) -> Liveness {
+        if usize::from(peer.0) >= self.description.peers.len() {
+            return Liveness { generation: 0, state: LifeState::Absent };
+        }
+        // SYNC: liveness
+        Liveness::from_word(self.table.word(usize::from(peer.0) * WORD).load(Acquire))
+    }
+
+    /// Says something of `peer`. For the launcher: in a VM the store vanishes.
+    pub fn set_liveness(&self, peer: Peer, liveness: Liveness) {
+        // SYNC: liveness
+        self.table.word(usize::from(peer.0) * WORD).store(liveness.to_word(), Release);
+    }
+
+    /// Whether this very incarnation lives.
+    pub fn lives(&self, who: Incarnation) -> bool {
+        let now = self.liveness(who.peer);
+        now.is_alive() && now.generation == who.generation
+    }
+
+    /// The current incarnation of `peer`, if it lives.
+    pub fn incarnation(&self, peer: Peer) -> Option<Incarnation> {
+        let now = self.liveness(peer);
+        now.is_alive().then_some(Incarnation { peer, generation: now.generation })
+    }
+
+    /// Name of a peer, for people.
+    pub fn name(&self, peer: Peer) -> &str {
+        self.description.peers.get(usize::from(peer.0)).map_or("an unknown VM", |peer| &peer.name)
+    }
+
+    /// All peers with this role.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = Peer> + '_ {
+        let peers = self.description.peers.iter().enumerate();
+        peers.filter(move |(_, peer)| peer.role == role).map(|(id, _)| Peer(id as u16))
+    }
+
+    /// The living activities of a utility, those in `own`'s cluster first.
+    pub fn nearest(&self, utility: Utility, own: Peer) -> Vec<Peer> {
+        let cluster = |peer: Peer| self.description.peers.get(usize::from(peer.0)).and_then(|p| p.cluster);
+        let mut found: Vec<Peer> = self
+            .with_role(Role::Utility(utility))
+            .filter(|&peer| self.liveness(peer).state == LifeState::Ready)
+            .collect();
+        found.sort_by_key(|&peer| cluster(peer) != cluster(own));
+        found
+    }
+}

@@ -1,0 +1,25 @@
+//! The pipe of the launcher, peer 0: how a VM reports to the host.
+
+use serde::{Deserialize, Serialize};
+
+/// What can be said to the launcher.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request<'a> {
+    /// The sender is ready for work.
+    Ready,
+    /// Bytes that an activity wrote to its standard output or error.
+    Output {
+        /// The stream that the task force's creator named.
+        stream: u64,
+        /// Which activity.
+        index: u16,
+        /// 1: standard output, 2: standard error.
+        fd: u8,
+        /// What it wrote.
+        #[serde(borrow, with = "serde_bytes")]
+        bytes: &'a [u8],
+    },
+}
+
+/// The answer: it was taken.
+pub type Response = ();

@@ -1,0 +1,64 @@
+//! The pipe of a node: starting and ending activities, and the messages
+//! between activities of one task force.
+
+use super::tasks::{Program, TaskForceId};
+use super::{Incarnation, Peer};
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+extern crate alloc;
+
+/// Most bytes of one message between activities.
+pub const MAX_MESSAGE: usize = 56 * 1024;
+
+/// What can be asked of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request<'a> {
+    /// Starts an activity, unless it has been started already; answered when
+    /// it is there (its mailbox takes messages).
+    Start {
+        /// Of which task force.
+        task_force: TaskForceId,
+        /// Which of its activities.
+        index: u16,
+        /// Where each of its activities is, by index.
+        members: Vec<Incarnation>,
+        /// What it runs.
+        program: Program,
+        /// Who takes what it writes...
+        output: Peer,
+        /// ...under which name.
+        stream: u64,
+    },
+    /// Ends the activities of a task force on this node.
+    Stop {
+        /// Which.
+        task_force: TaskForceId,
+    },
+    /// A message for an activity on this node.
+    Deliver {
+        /// Of which task force.
+        task_force: TaskForceId,
+        /// The activity that sent it (which must be on the sending node).
+        from: u16,
+        /// The activity it is for.
+        to: u16,
+        /// The message.
+        #[serde(borrow, with = "serde_bytes")]
+        body: &'a [u8],
+    },
+}
+
+/// Why a node refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Its image carries no such program; these are the ones it does.
+    UnknownProgram(Vec<String>),
+    /// No such activity here, or the sender is not where it says.
+    UnknownActivity,
+    /// The mailbox is full: send it again later.
+    Full,
+}
+
+/// The answer to a request.
+pub type Response = Result<(), Refusal>;
