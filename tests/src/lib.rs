@@ -1,1 +1,1 @@
-//! Whole-machine tests.
+//! Whole-machine tests, and tests of the tree itself. See `tests/`.

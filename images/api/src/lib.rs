@@ -1,1 +1,71 @@
-//! What a user program of Cyanea sees beyond std: its activity, its task force, files beyond std::fs.
+//! What a program of Cyanea sees beyond `std`.
+//!
+//! A program is an ordinary function that a node image carries. Every one of
+//! its *activities* runs it, each on a node, together as one *task force*:
+//!
+//! ```
+//! let me = cyanea::activity();
+//! if me.index == 0 {
+//!     for _ in 1..me.count {
+//!         let message = cyanea::receive().expect("the others are alive");
+//!         println!("{} says {} bytes", message.from, message.body.len());
+//!     }
+//! } else {
+//!     cyanea::send(0, b"hello").expect("activity 0 is alive");
+//! }
+//! ```
+//!
+//! On a node these calls reach the operating system. On the host, where nobody
+//! [`install`]ed a system, a program is a task force of one activity, its
+//! arguments are the process's, and its files the host's: programs can be tried
+//! and tested without a machine.
+#![forbid(unsafe_code)]
+
+pub mod fs;
+mod host;
+mod system;
+
+pub use system::{Activity, Error, Message, PoolMemory, System, install};
+
+/// Most bytes of one message between activities.
+pub const MAX_MESSAGE: usize = 56 * 1024;
+
+/// Which activity of its task force the caller is.
+pub fn activity() -> Activity {
+    system::get().activity()
+}
+
+/// The program's arguments, without its name.
+pub fn args() -> Vec<String> {
+    system::get().args()
+}
+
+/// Sends a message of at most [`MAX_MESSAGE`] bytes to another activity of the
+/// task force (or to the caller itself), waiting while its mailbox is full.
+///
+/// Messages from one activity to another arrive whole, once, and in order.
+///
+/// # Errors
+/// [`Error::NoSuchActivity`], [`Error::TooLong`], or [`Error::Ended`] if the
+/// other has ended or its node died.
+pub fn send(to: usize, body: &[u8]) -> Result<(), Error> {
+    if body.len() > MAX_MESSAGE {
+        return Err(Error::TooLong);
+    }
+    system::get().send(to, body)
+}
+
+/// Waits for the next message to the calling activity.
+///
+/// # Errors
+/// [`Error::Ended`] if no message is there and none can come: every other
+/// activity has ended.
+pub fn receive() -> Result<Message, Error> {
+    system::get().receive()
+}
+
+/// The pool of the caller's cluster: memory that all nodes of the cluster
+/// share, as atomic words. `None` on the host.
+pub fn pool() -> Option<PoolMemory> {
+    system::get().pool()
+}

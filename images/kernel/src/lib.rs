@@ -4,7 +4,13 @@
 //! * [`membership`]: who is in the machine, what each is, and who lives.
 //! * [`protocol`]: the messages of the operating system, a file per pipe.
 //! * [`errno`]: the errors that programs see.
+//! * [`executor`]: coroutines for the system's own work.
+//! * [`messenger`]: requests and replies between this VM and its peers.
+//! * [`waiters`]: waiting for something that is counted.
 
 pub mod errno;
+pub mod executor;
 pub mod membership;
+pub mod messenger;
 pub mod protocol;
+pub mod waiters;

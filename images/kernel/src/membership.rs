@@ -159,6 +159,11 @@ impl Membership {
         now.is_alive() && now.generation == who.generation
     }
 
+    /// Whether `peer` is ready for work.
+    pub fn is_ready(&self, peer: Peer) -> bool {
+        self.liveness(peer).state == LifeState::Ready
+    }
+
     /// The current incarnation of `peer`, if it lives.
     pub fn incarnation(&self, peer: Peer) -> Option<Incarnation> {
         let now = self.liveness(peer);
@@ -179,10 +184,8 @@ impl Membership {
     /// The living activities of a utility, those in `own`'s cluster first.
     pub fn nearest(&self, utility: Utility, own: Peer) -> Vec<Peer> {
         let cluster = |peer: Peer| self.description.peers.get(usize::from(peer.0)).and_then(|p| p.cluster);
-        let mut found: Vec<Peer> = self
-            .with_role(Role::Utility(utility))
-            .filter(|&peer| self.liveness(peer).state == LifeState::Ready)
-            .collect();
+        let mut found: Vec<Peer> =
+            self.with_role(Role::Utility(utility)).filter(|&peer| self.is_ready(peer)).collect();
         found.sort_by_key(|&peer| cluster(peer) != cluster(own));
         found
     }

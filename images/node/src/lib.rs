@@ -1,1 +1,57 @@
-//! An OS node: carries programs and runs their activities.
+//! An OS node: the programs it carries, and their activities.
+//!
+//! A node image is a crate of a few lines:
+//!
+//! ```ignore
+//! fn main() {
+//!     node::main(&[node::program!(wordcount)])
+//! }
+//! ```
+//!
+//! * [`program`]: what an image carries.
+//! * [`activities`]: the activities on this node, from start to end.
+//! * [`activity`]: one activity; its mailbox and what it writes.
+//! * [`service`]: the node's pipe.
+//! * [`files`]: `std::fs` as requests to the `files` utility.
+//! * [`guest`]: the `cyanea` crate's calls.
+#![forbid(unsafe_code)]
+#![feature(process_exitcode_internals)]
+
+mod activities;
+mod activity;
+mod files;
+mod guest;
+mod program;
+mod service;
+
+pub use program::{Program, exit_code};
+
+use activities::Activities;
+use std::sync::Arc;
+
+/// What a node image's `main` does: joins the machine, and runs the activities
+/// that `tasks` places here, until the machine ends.
+pub fn main(programs: &'static [Program]) -> ! {
+    let messenger = vm::join();
+    let activities = Activities::new(messenger.clone(), programs);
+    let node: &'static guest::Node = Box::leak(Box::new(guest::Node::new(activities.clone())));
+    runtime::system::install(node);
+    cyanea::install(node);
+    service::start(&messenger, activities);
+    vm::serve(messenger)
+}
+
+/// Names a program that an image carries: `program!(wordcount)` is the crate
+/// `wordcount` with its function `main`.
+#[macro_export]
+macro_rules! program {
+    ($crate_name:ident) => {
+        $crate::Program::new(stringify!($crate_name), || $crate::exit_code($crate_name::main()))
+    };
+    ($name:literal, $main:expr) => {
+        $crate::Program::new($name, || $crate::exit_code($main()))
+    };
+}
+
+/// Shared by everything on this node.
+pub(crate) type Shared<T> = Arc<T>;

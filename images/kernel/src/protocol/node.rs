@@ -35,7 +35,15 @@ pub enum Request<'a> {
         /// Which.
         task_force: TaskForceId,
     },
-    /// A message for an activity on this node.
+    /// An activity of a task force, somewhere, has ended.
+    MemberEnded {
+        /// Of which task force.
+        task_force: TaskForceId,
+        /// Which of its activities.
+        index: u16,
+    },
+    /// A message for an activity on this node; answered when its mailbox has
+    /// room for it.
     Deliver {
         /// Of which task force.
         task_force: TaskForceId,
@@ -54,10 +62,12 @@ pub enum Request<'a> {
 pub enum Refusal {
     /// Its image carries no such program; these are the ones it does.
     UnknownProgram(Vec<String>),
-    /// No such activity here, or the sender is not where it says.
+    /// The activity is not here, or not here yet.
     UnknownActivity,
-    /// The mailbox is full: send it again later.
-    Full,
+    /// The activity was here and has ended.
+    Ended,
+    /// The activity named as sender is not on the sending node.
+    WrongSender,
 }
 
 /// The answer to a request.

@@ -119,6 +119,23 @@ pub struct TaskForce {
     pub activities: Vec<Activity>,
 }
 
+impl TaskForce {
+    /// The activity whose end made the task force fail, with that end: a dead
+    /// node before a bad end of its own before being ended by others. `None`
+    /// if all ended well (or have not ended).
+    pub fn failure(&self) -> Option<(usize, Activity, End)> {
+        let rank = |end: End| match end {
+            End::NodeDied => 0,
+            End::Aborted | End::Exited(_) => 1,
+            End::Killed => 2,
+        };
+        let ends = self.activities.iter().enumerate();
+        ends.filter_map(|(index, &activity)| Some((index, activity, activity.end?)))
+            .filter(|(_, _, end)| !end.is_success())
+            .min_by_key(|&(index, _, end)| (rank(end), index))
+    }
+}
+
 /// What `tasks` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {

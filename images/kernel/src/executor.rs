@@ -1,0 +1,177 @@
+//! Coroutines: the operating system's own work in a VM runs as async tasks on
+//! one thread, the one that calls [`Executor::run_ready`].
+//!
+//! A task that is woken goes to the end of the queue; a wake-up from another
+//! thread calls the `poke` that the executor was made with, so that a sleeping
+//! executor thread looks at its queue. [`block_on`] is for the other threads.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+type Coroutine = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs coroutines.
+pub struct Executor {
+    queue: Arc<Queue>,
+}
+
+struct Queue {
+    ready: Mutex<VecDeque<Arc<Task>>>,
+    poke: Box<dyn Fn() + Send + Sync>,
+}
+
+struct Task {
+    /// `None` once it has finished, and while it runs.
+    coroutine: Mutex<Option<Coroutine>>,
+    queue: Weak<Queue>,
+}
+
+impl Executor {
+    /// An executor whose thread looks at its queue after a call of `poke`.
+    pub fn new(poke: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { queue: Arc::new(Queue { ready: Mutex::default(), poke: Box::new(poke) }) }
+    }
+
+    /// Starts a coroutine; from any thread.
+    pub fn spawn(&self, coroutine: impl Future<Output = ()> + Send + 'static) {
+        let coroutine = Mutex::new(Some(Box::pin(coroutine) as Coroutine));
+        Arc::new(Task { coroutine, queue: Arc::downgrade(&self.queue) }).wake();
+    }
+
+    /// Runs every coroutine that is ready now, each for one turn. Returns
+    /// whether there was any.
+    pub fn run_ready(&self) -> bool {
+        let ready = std::mem::take(&mut *lock(&self.queue.ready));
+        let any = !ready.is_empty();
+        for task in ready {
+            task.run();
+        }
+        any
+    }
+}
+
+impl Task {
+    fn run(self: Arc<Self>) {
+        let Some(mut coroutine) = lock(&self.coroutine).take() else { return };
+        let waker = Waker::from(self.clone());
+        if coroutine.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            *lock(&self.coroutine) = Some(coroutine);
+        }
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        let Some(queue) = self.queue.upgrade() else { return };
+        lock(&queue.ready).push_back(self);
+        (queue.poke)();
+    }
+}
+
+/// Waits for a future on the calling thread, which sleeps meanwhile.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Locks a mutex whose data stays sound even if a holder panicked.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::task::Poll;
+
+    /// Gives way once.
+    async fn give_way() {
+        let mut first = true;
+        std::future::poll_fn(|context| {
+            if std::mem::take(&mut first) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    #[test]
+    fn coroutines_take_turns_and_finish() {
+        let pokes = Arc::new(AtomicUsize::new(0));
+        let counted = pokes.clone();
+        let executor = Executor::new(move || {
+            counted.fetch_add(1, SeqCst);
+        });
+        let log = Arc::new(Mutex::new(Vec::new()));
+        for name in ["a", "b"] {
+            let log = log.clone();
+            executor.spawn(async move {
+                for turn in 0..2 {
+                    lock(&log).push((turn, name));
+                    give_way().await;
+                }
+            });
+        }
+        while executor.run_ready() {}
+        assert_eq!(*lock(&log), [(0, "a"), (0, "b"), (1, "a"), (1, "b")]);
+        assert_eq!(pokes.load(SeqCst), 6);
+    }
+
+    #[test]
+    fn a_wake_up_while_it_runs_is_not_lost() {
+        // The waker is called by another thread while the task is being polled.
+        let executor = Executor::new(|| {});
+        let done = Arc::new(AtomicUsize::new(0));
+        let seen = done.clone();
+        executor.spawn(async move {
+            let mut polls = 0;
+            std::future::poll_fn(|context| {
+                polls += 1;
+                let waker = context.waker().clone();
+                thread::spawn(move || waker.wake()).join().unwrap();
+                if polls < 100 { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+            seen.store(1, SeqCst);
+        });
+        while executor.run_ready() {}
+        assert_eq!(done.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn block_on_waits_for_another_thread() {
+        let (sender, mut slot) = (Arc::new(Mutex::new(None::<Waker>)), None);
+        let shared = sender.clone();
+        let value = block_on(std::future::poll_fn(move |context| {
+            if slot.is_some() {
+                return Poll::Ready(7);
+            }
+            slot = Some(());
+            *lock(&shared) = Some(context.waker().clone());
+            let waker = lock(&sender).take().unwrap();
+            thread::spawn(move || waker.wake());
+            Poll::Pending
+        }));
+        assert_eq!(value, 7);
+    }
+}

@@ -1,0 +1,519 @@
+//! Requests and replies between this VM and its peers.
+//!
+//! A [`Messenger`] stands between the endpoint (all rings of this VM, behind
+//! one lock) and everybody in the VM who talks: any thread may call, one thread
+//! (the one in [`Messenger::run`]) receives, wakes callers, and runs services
+//! as coroutines.
+//!
+//! * A call is split-phase: [`Messenger::call`] gives a future at once, the
+//!   request leaves when the future is first polled, many may be under way.
+//! * A call to an incarnation that dies ends with [`CallError::PeerDied`].
+//!   [`Messenger::call_utility`] then sends the *same request id* to another
+//!   activity of the utility, whose tables remember what has been done.
+//! * A service answers at once or later ([`Outcome`]). The reply goes to the
+//!   incarnation that asked, or nowhere if that one is dead.
+//! * A peer that has more than [`MAX_SERVED`] unanswered requests here is
+//!   broken: what it sends beyond that is dropped and counted.
+
+use crate::executor::{Executor, lock};
+use crate::membership::{Membership, Role, Utility};
+use crate::protocol::{Incarnation, Peer, Pipe};
+use crate::waiters::{Waiters, Window};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+use transport::endpoint::{Endpoint, Event, PeerAddress, SendError};
+use transport::pause::Pause;
+use transport::wire::{Header, Kind};
+
+/// Most requests of one peer that are served at a time.
+pub const MAX_SERVED: usize = 256;
+
+/// Most calls to utilities that a VM has under way at a time. Their tables
+/// remember at least so many answers per client, so that any of them can be
+/// sent again.
+pub const UTILITY_WINDOW: usize = 48;
+
+/// What going to sleep and being woken by a doorbell costs, about.
+const SLEEP_NS: u64 = 30_000;
+
+/// What the messenger needs of the machine it runs on.
+pub trait Platform: Send + Sync {
+    /// Nanoseconds of a clock that never goes back.
+    fn now_ns(&self) -> u64;
+    /// Nanoseconds since 1970.
+    fn wall_clock_ns(&self) -> u64;
+    /// Sleeps until a doorbell, a poke, or `deadline_ns`. One that came since
+    /// the last wait counts.
+    fn wait(&self, deadline_ns: Option<u64>);
+    /// Makes [`Platform::wait`] return; from any thread.
+    fn poke(&self);
+    /// Whether nobody else in this VM wants the processor.
+    fn may_spin(&self) -> bool;
+}
+
+/// Why a call got no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// The peer died, before or after it carried the request out.
+    PeerDied(Peer),
+    /// The request is longer than a message may be.
+    TooLong,
+    /// No activity of the utility lives or is about to.
+    NoActivity(Utility),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PeerDied(peer) => write!(f, "{peer} died"),
+            Self::TooLong => write!(f, "the request is longer than a message may be"),
+            Self::NoActivity(utility) => write!(f, "no activity of {utility} is left alive"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// A reply that comes later.
+pub type Later = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
+
+/// What a service makes of a request.
+pub enum Outcome {
+    /// The reply's body.
+    Reply(Vec<u8>),
+    /// A coroutine that ends with the reply's body.
+    Later(Later),
+}
+
+/// A request as a service sees it.
+pub struct Request {
+    /// Who asks; known from the ring, not from the message.
+    pub from: Incarnation,
+    /// Unique among the requests of that incarnation; kept when it is re-sent.
+    pub id: u64,
+    /// What is asked.
+    pub body: Vec<u8>,
+}
+
+/// Serves one pipe of this VM.
+pub trait Service: Send + Sync {
+    /// Answers a request, or starts to. Must not block.
+    fn serve(self: Arc<Self>, request: Request) -> Outcome;
+}
+
+/// Requests and replies between this VM and its peers.
+pub struct Messenger {
+    own: Incarnation,
+    membership: Membership,
+    platform: Arc<dyn Platform>,
+    executor: Executor,
+    endpoint: Mutex<Endpoint>,
+    calls: Mutex<HashMap<u64, Call>>,
+    next_request: AtomicU64,
+    services: [OnceLock<Arc<dyn Service>>; 5],
+    served: Mutex<HashMap<Peer, usize>>,
+    window: Window,
+    /// Those who wait for room in a ring.
+    space: Waiters,
+    /// Those who wait for a birth or death in the machine.
+    changes: Waiters,
+    timers: Mutex<BTreeMap<(u64, u64), Waker>>,
+    /// The words of the liveness table that the endpoint has been told.
+    followed: Mutex<Vec<u64>>,
+    dropped: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// A call under way.
+struct Call {
+    to: Incarnation,
+    result: Option<Result<Vec<u8>, CallError>>,
+    waker: Waker,
+}
+
+impl Messenger {
+    /// A messenger for `own` over an endpoint to which all rings are attached.
+    pub fn new(
+        own: Incarnation,
+        membership: Membership,
+        endpoint: Endpoint,
+        platform: Arc<dyn Platform>,
+    ) -> Arc<Self> {
+        let poke = platform.clone();
+        let peers = membership.description().peers.len();
+        Arc::new(Self {
+            own,
+            membership,
+            executor: Executor::new(move || poke.poke()),
+            platform,
+            endpoint: Mutex::new(endpoint),
+            calls: Mutex::default(),
+            next_request: AtomicU64::new(1),
+            services: Default::default(),
+            served: Mutex::default(),
+            window: Window::new(UTILITY_WINDOW),
+            space: Waiters::default(),
+            changes: Waiters::default(),
+            timers: Mutex::default(),
+            followed: Mutex::new(vec![0; peers]),
+            dropped: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        })
+    }
+
+    /// Who this VM is.
+    pub fn own(&self) -> Incarnation {
+        self.own
+    }
+
+    /// Who is in the machine.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// The clock of this VM, in nanoseconds.
+    pub fn now_ns(&self) -> u64 {
+        self.platform.now_ns()
+    }
+
+    /// The wall clock of this VM, in nanoseconds since 1970.
+    pub fn wall_clock_ns(&self) -> u64 {
+        self.platform.wall_clock_ns()
+    }
+
+    /// From now on `service` answers what comes to `pipe`. Once per pipe.
+    pub fn serve(&self, pipe: Pipe, service: Arc<dyn Service>) {
+        let vacant = self.services[pipe as usize].set(service).is_ok();
+        debug_assert!(vacant, "pipe {pipe:?} is served twice");
+    }
+
+    /// Starts a coroutine on the messenger's thread.
+    pub fn spawn(&self, coroutine: impl Future<Output = ()> + Send + 'static) {
+        self.executor.spawn(coroutine);
+    }
+
+    /// A request id that no other request of this incarnation has.
+    pub fn fresh_request(&self) -> u64 {
+        self.next_request.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sends a request and waits for its reply.
+    pub async fn call(&self, to: Incarnation, pipe: Pipe, body: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.call_as(self.fresh_request(), to, pipe, body).await
+    }
+
+    /// Sends a request to the nearest living activity of a utility and waits
+    /// for its reply; if that activity dies, sends the same request to another.
+    /// While the only living activities are not ready yet, it waits for one.
+    ///
+    /// At most [`UTILITY_WINDOW`] such calls of this VM are under way at a
+    /// time; others wait for their turn.
+    pub async fn call_utility(&self, utility: Utility, body: &[u8]) -> Result<Vec<u8>, CallError> {
+        let pipe = match utility {
+            Utility::Files => Pipe::Files,
+            Utility::Tasks => Pipe::Tasks,
+        };
+        let _turn = self.window.enter().await;
+        let request = self.fresh_request();
+        loop {
+            let seen = self.changes.count();
+            let nearest = self.membership.nearest(utility, self.own.peer);
+            let Some(to) = nearest.first().and_then(|&peer| self.membership.incarnation(peer)) else {
+                let role = Role::Utility(utility);
+                if !self.membership.with_role(role).any(|peer| self.membership.liveness(peer).is_alive()) {
+                    return Err(CallError::NoActivity(utility));
+                }
+                self.changes.wait(seen).await;
+                continue;
+            };
+            match self.call_as(request, to, pipe, body).await {
+                Err(CallError::PeerDied(_)) => continue,
+                result => return result,
+            }
+        }
+    }
+
+    /// As [`Messenger::call`], under a request id of the caller's.
+    async fn call_as(
+        &self,
+        request: u64,
+        to: Incarnation,
+        pipe: Pipe,
+        body: &[u8],
+    ) -> Result<Vec<u8>, CallError> {
+        let _forget = Forget { messenger: self, request };
+        let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+        lock(&self.calls).insert(request, Call { to, result: None, waker });
+        let header = Header { kind: Kind::Request, pipe: pipe as u32, request, trace: 0 };
+        match self.send(to, header, body).await {
+            Ok(()) => poll_fn(|context| self.poll_call(request, context)).await,
+            Err(SendError::TooLong) => Err(CallError::TooLong),
+            Err(_) => Err(CallError::PeerDied(to.peer)),
+        }
+    }
+
+    fn poll_call(&self, request: u64, context: &mut Context<'_>) -> Poll<Result<Vec<u8>, CallError>> {
+        let mut calls = lock(&self.calls);
+        let Some(call) = calls.get_mut(&request) else {
+            return Poll::Ready(Err(CallError::PeerDied(Peer::LAUNCHER)));
+        };
+        match call.result.take() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                call.waker.clone_from(context.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Sends a message, waiting for room.
+    async fn send(&self, to: Incarnation, header: Header, body: &[u8]) -> Result<(), SendError> {
+        loop {
+            let seen = self.space.count();
+            let (sent, waits) = {
+                let mut endpoint = lock(&self.endpoint);
+                (endpoint.send(address(to), header, &[body]), endpoint.has_backlog(to.peer.0))
+            };
+            if waits {
+                // The messenger's thread sends the rest; it may be asleep.
+                self.platform.poke();
+            }
+            match sent {
+                Err(SendError::WouldBlock) => {}
+                // The endpoint learns of a birth when the messenger's thread
+                // looks; the caller may have seen it before.
+                Err(SendError::PeerDied | SendError::UnknownPeer) if self.membership.lives(to) => {
+                    self.platform.poke();
+                }
+                result => return result,
+            }
+            self.space.wait(seen).await;
+        }
+    }
+
+    /// Waits until `deadline_ns` of [`Messenger::now_ns`].
+    pub async fn sleep_until(&self, deadline_ns: u64) {
+        let key = (deadline_ns, self.fresh_request());
+        poll_fn(|context| {
+            if self.now_ns() >= deadline_ns {
+                return Poll::Ready(());
+            }
+            lock(&self.timers).insert(key, context.waker().clone());
+            self.platform.poke();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// How many births and deaths this messenger has noticed; see
+    /// [`Messenger::changed_since`].
+    pub fn changes(&self) -> u64 {
+        self.changes.count()
+    }
+
+    /// Waits until somebody was born or died after `seen` was read from
+    /// [`Messenger::changes`].
+    pub async fn changed_since(&self, seen: u64) {
+        self.changes.wait(seen).await;
+    }
+
+    /// Makes [`Messenger::run`] return; from any thread.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.platform.poke();
+    }
+
+    /// Receives and serves until [`Messenger::stop`]. One thread does this.
+    pub fn run(self: &Arc<Self>) {
+        let mut pause = Pause::new(SLEEP_NS);
+        while !self.stop.load(Ordering::Acquire) {
+            if self.turn() {
+                continue;
+            }
+            let idle_since = self.now_ns();
+            if self.spin(idle_since + pause.budget()) {
+                pause.waited(self.now_ns() - idle_since);
+                continue;
+            }
+            if lock(&self.endpoint).prepare_sleep() {
+                let timer = lock(&self.timers).first_key_value().map(|(&(deadline, _), _)| deadline);
+                self.platform.wait(timer);
+            }
+            pause.waited(self.now_ns() - idle_since);
+        }
+    }
+
+    /// Takes turns until one moved something or `until_ns` has come.
+    fn spin(self: &Arc<Self>, until_ns: u64) -> bool {
+        while self.platform.may_spin() && self.now_ns() < until_ns {
+            if self.turn() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        false
+    }
+
+    /// One turn: births and deaths, messages, timers, coroutines. Returns
+    /// whether anything moved.
+    fn turn(self: &Arc<Self>) -> bool {
+        let mut events = Vec::new();
+        let (moved, changed) = {
+            let mut endpoint = lock(&self.endpoint);
+            let changed = self.follow_membership(&mut endpoint);
+            (endpoint.poll(&mut events), changed)
+        };
+        for event in events {
+            self.take(event);
+        }
+        if changed {
+            self.changes.wake_all();
+        }
+        if moved || changed {
+            self.space.wake_all();
+        }
+        let timers = self.run_timers();
+        self.executor.run_ready() || moved || changed || timers
+    }
+
+    /// Tells the endpoint who was born and who died since the last look.
+    fn follow_membership(&self, endpoint: &mut Endpoint) -> bool {
+        let mut changed = false;
+        for (id, followed) in lock(&self.followed).iter_mut().enumerate() {
+            let liveness = self.membership.liveness(Peer(id as u16));
+            if *followed == liveness.to_word() {
+                continue;
+            }
+            *followed = liveness.to_word();
+            changed = true;
+            if id != usize::from(self.own.peer.0) {
+                endpoint.set_peer(id as u16, liveness.is_alive().then_some(liveness.generation));
+            }
+        }
+        changed
+    }
+
+    fn take(self: &Arc<Self>, event: Event) {
+        match event {
+            Event::Message { from, header, body } => match header.kind {
+                Kind::Request => self.take_request(incarnation(from), header, body),
+                Kind::Reply => self.finish(header.request, incarnation(from), Ok(body)),
+                Kind::Notice => {}
+            },
+            Event::PeerDied(dead) => self.bury(incarnation(dead)),
+            Event::Malformed { .. } => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn take_request(self: &Arc<Self>, from: Incarnation, header: Header, body: Vec<u8>) {
+        let service = self.services.get(header.pipe as usize).and_then(OnceLock::get);
+        let Some(service) = service.filter(|_| self.admit(from.peer)) else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let reply = Header { kind: Kind::Reply, ..header };
+        match service.clone().serve(Request { from, id: header.request, body }) {
+            Outcome::Reply(body) => {
+                let sent = lock(&self.endpoint).send(address(from), reply, &[&body]);
+                match sent {
+                    Err(SendError::WouldBlock) => self.reply_later(from, reply, Box::pin(async { body })),
+                    _ => self.dismiss(from.peer),
+                }
+            }
+            Outcome::Later(later) => self.reply_later(from, reply, later),
+        }
+    }
+
+    fn reply_later(self: &Arc<Self>, to: Incarnation, reply: Header, later: Later) {
+        let messenger = self.clone();
+        self.spawn(async move {
+            let body = later.await;
+            // A caller that died meanwhile wants no reply.
+            let _ = messenger.send(to, reply, &body).await;
+            messenger.dismiss(to.peer);
+        });
+    }
+
+    /// Counts a request of `peer` as being served, unless there are too many.
+    fn admit(&self, peer: Peer) -> bool {
+        let mut served = lock(&self.served);
+        let count = served.entry(peer).or_default();
+        *count += 1;
+        let admitted = *count <= MAX_SERVED;
+        if !admitted {
+            *count -= 1;
+        }
+        admitted
+    }
+
+    fn dismiss(&self, peer: Peer) {
+        if let Some(count) = lock(&self.served).get_mut(&peer) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Ends a call. A reply from somebody who was not asked is dropped.
+    fn finish(&self, request: u64, from: Incarnation, result: Result<Vec<u8>, CallError>) {
+        let mut calls = lock(&self.calls);
+        match calls.get_mut(&request) {
+            Some(call) if call.to == from && call.result.is_none() => {
+                call.result = Some(result);
+                call.waker.wake_by_ref();
+            }
+            _ => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Ends every call to a dead incarnation.
+    fn bury(&self, dead: Incarnation) {
+        for call in lock(&self.calls).values_mut() {
+            if call.to == dead && call.result.is_none() {
+                call.result = Some(Err(CallError::PeerDied(dead.peer)));
+                call.waker.wake_by_ref();
+            }
+        }
+    }
+
+    fn run_timers(&self) -> bool {
+        let mut timers = lock(&self.timers);
+        if timers.is_empty() {
+            return false;
+        }
+        let now = self.now_ns();
+        let mut any = false;
+        while let Some(entry) = timers.first_entry().filter(|entry| entry.key().0 <= now) {
+            entry.remove().wake();
+            any = true;
+        }
+        any
+    }
+}
+
+/// Forgets a call when its future is done or dropped.
+struct Forget<'a> {
+    messenger: &'a Messenger,
+    request: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        lock(&self.messenger.calls).remove(&self.request);
+    }
+}
+
+fn address(who: Incarnation) -> PeerAddress {
+    PeerAddress { peer: who.peer.0, generation: who.generation }
+}
+
+fn incarnation(who: PeerAddress) -> Incarnation {
+    Incarnation { peer: Peer(who.peer), generation: who.generation }
+}

@@ -1,0 +1,275 @@
+//! Messengers on threads of the host, over rings in heap memory.
+
+use ivshmem::layout::{LifeState, Liveness, PAIR_BYTES, PAIR_PARTS, Part, Region, RegionKind};
+use kernel::executor::block_on;
+use kernel::membership::{Description, Membership, PeerDescription, Role, Utility};
+use kernel::messenger::{CallError, Messenger, Outcome, Platform, Request, Service};
+use kernel::protocol::{Incarnation, Peer, Pipe};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+use transport::endpoint::{Doorbell, Endpoint, PeerAddress};
+use transport::memory::SharedMemory;
+
+/// A latch that stands for a VM's bell.
+#[derive(Default)]
+struct Bell(Mutex<bool>, Condvar);
+
+impl Bell {
+    fn ring(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+}
+
+#[derive(Clone)]
+struct Host {
+    bells: Arc<Vec<Bell>>,
+    own: usize,
+    start: Instant,
+}
+
+impl Platform for Host {
+    fn now_ns(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+    fn wall_clock_ns(&self) -> u64 {
+        0
+    }
+    fn wait(&self, deadline_ns: Option<u64>) {
+        let bell = &self.bells[self.own];
+        let mut rung = bell.0.lock().unwrap();
+        while !*rung {
+            let rest = deadline_ns.map_or(60_000_000_000, |deadline| deadline.saturating_sub(self.now_ns()));
+            if rest == 0 {
+                return;
+            }
+            rung = bell.1.wait_timeout(rung, Duration::from_nanos(rest)).unwrap().0;
+        }
+        *rung = false;
+    }
+    fn poke(&self) {
+        self.bells[self.own].ring();
+    }
+    fn may_spin(&self) -> bool {
+        false
+    }
+}
+
+impl Doorbell for Host {
+    fn ring(&self, peer: u16) {
+        self.bells[usize::from(peer)].ring();
+    }
+}
+
+/// A machine of messengers: peer 0 and 1 are plain, 2 and 3 are `files`.
+struct World {
+    membership: Membership,
+    bells: Arc<Vec<Bell>>,
+    messengers: Vec<Arc<Messenger>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let roles =
+            [Role::Launcher, Role::Node, Role::Utility(Utility::Files), Role::Utility(Utility::Files)];
+        let peers = roles.iter().enumerate();
+        let description = Description {
+            name: "test".into(),
+            clusters: vec!["a".into()],
+            peers: peers
+                .map(|(id, &role)| PeerDescription { name: format!("peer-{id}"), role, cluster: Some(0) })
+                .collect(),
+            files_capacity: 0,
+        };
+        let (parts, bytes) = Membership::parts(&description);
+        let control = Region::format(SharedMemory::heap(bytes), RegionKind::Control, 1, &parts).unwrap();
+        let membership = Membership::write(&control, &description).unwrap();
+        let mut world = Self {
+            membership,
+            bells: Arc::new((0..4).map(|_| Bell::default()).collect()),
+            messengers: vec![],
+        };
+        for id in 0..4 {
+            world.say(id, LifeState::Ready);
+        }
+        let mut endpoints: Vec<Endpoint> = (0..4)
+            .map(|own| {
+                let address = PeerAddress { peer: own, generation: 1 };
+                Endpoint::new(address, Box::new(world.host(own.into())))
+            })
+            .collect();
+        for low in 0..4u16 {
+            for high in low + 1..4 {
+                let pair =
+                    Region::format(SharedMemory::heap(PAIR_BYTES), RegionKind::Pair, 1, &PAIR_PARTS).unwrap();
+                let [from_low, from_high] =
+                    [Part::RingFromLower, Part::RingFromHigher].map(|part| pair.part(part).unwrap());
+                endpoints[usize::from(low)].attach(high, from_low.clone(), from_high.clone()).unwrap();
+                endpoints[usize::from(high)].attach(low, from_high, from_low).unwrap();
+            }
+        }
+        for (own, endpoint) in endpoints.into_iter().enumerate() {
+            let who = Incarnation { peer: Peer(own as u16), generation: 1 };
+            let host = Arc::new(world.host(own));
+            world.messengers.push(Messenger::new(who, world.membership.clone(), endpoint, host));
+        }
+        world
+    }
+
+    fn host(&self, own: usize) -> Host {
+        Host { bells: self.bells.clone(), own, start: Instant::now() }
+    }
+
+    fn say(&self, peer: u16, state: LifeState) {
+        self.membership.set_liveness(Peer(peer), Liveness { generation: 1, state });
+        self.bells.iter().for_each(Bell::ring);
+    }
+
+    /// Runs the messengers while `test` runs.
+    fn run<T>(&self, test: impl FnOnce(&Self) -> T) -> T {
+        std::thread::scope(|scope| {
+            for messenger in &self.messengers {
+                scope.spawn(|| messenger.run());
+            }
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(self)));
+            self.messengers.iter().for_each(|messenger| messenger.stop());
+            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+/// Answers with the request's own body, in two ways.
+struct Echo {
+    later: bool,
+    served: AtomicU64,
+}
+
+impl Service for Echo {
+    fn serve(self: Arc<Self>, request: Request) -> Outcome {
+        self.served.fetch_add(1, Ordering::SeqCst);
+        match self.later {
+            true => Outcome::Later(Box::pin(async { request.body })),
+            false => Outcome::Reply(request.body),
+        }
+    }
+}
+
+/// Never answers, but keeps the ids of what it was asked.
+#[derive(Default)]
+struct Silent(Mutex<Vec<u64>>);
+
+impl Service for Silent {
+    fn serve(self: Arc<Self>, request: Request) -> Outcome {
+        self.0.lock().unwrap().push(request.id);
+        Outcome::Later(Box::pin(std::future::pending()))
+    }
+}
+
+/// Answers with the request's id.
+struct Id;
+
+impl Service for Id {
+    fn serve(self: Arc<Self>, request: Request) -> Outcome {
+        Outcome::Reply(request.id.to_le_bytes().to_vec())
+    }
+}
+
+fn first(peer: u16) -> Incarnation {
+    Incarnation { peer: Peer(peer), generation: 1 }
+}
+
+#[test]
+fn calls_of_all_sizes_from_many_threads_are_answered() {
+    for later in [false, true] {
+        let world = World::new();
+        let echo = Arc::new(Echo { later, served: AtomicU64::new(0) });
+        world.messengers[1].serve(Pipe::Node, echo.clone());
+        world.run(|world| {
+            std::thread::scope(|scope| {
+                for thread in 0..4u8 {
+                    scope.spawn(move || {
+                        for size in [0, 1, 32, 33, 500, 20_000, 60_000].repeat(10) {
+                            let body = vec![thread; size];
+                            let reply = block_on(world.messengers[0].call(first(1), Pipe::Node, &body));
+                            assert!(reply.unwrap() == body, "size {size}");
+                        }
+                    });
+                }
+            });
+        });
+        assert_eq!(echo.served.load(Ordering::SeqCst), 280);
+    }
+}
+
+#[test]
+fn many_calls_are_under_way_at_once() {
+    let world = World::new();
+    world.messengers[1].serve(Pipe::Node, Arc::new(Echo { later: true, served: AtomicU64::new(0) }));
+    world.run(|world| {
+        let body = vec![7; 10_000];
+        let calls = (0..200).map(|_| world.messengers[0].call(first(1), Pipe::Node, &body));
+        let replies = block_on(futures_util::future::join_all(calls));
+        assert!(replies.iter().all(|reply| reply.as_ref() == Ok(&body)));
+    });
+}
+
+#[test]
+fn a_death_ends_what_was_asked_of_the_dead() {
+    let world = World::new();
+    let silent = Arc::new(Silent::default());
+    world.messengers[1].serve(Pipe::Node, silent.clone());
+    world.run(|world| {
+        std::thread::scope(|scope| {
+            let caller = scope.spawn(|| block_on(world.messengers[0].call(first(1), Pipe::Node, b"?")));
+            while silent.0.lock().unwrap().is_empty() {
+                std::thread::yield_now();
+            }
+            world.say(1, LifeState::Dead);
+            assert_eq!(caller.join().unwrap(), Err(CallError::PeerDied(Peer(1))));
+        });
+        let later = block_on(world.messengers[0].call(first(1), Pipe::Node, b"?"));
+        assert_eq!(later, Err(CallError::PeerDied(Peer(1))));
+    });
+}
+
+#[test]
+fn a_request_outlives_its_server_under_the_same_id() {
+    let world = World::new();
+    let silent = Arc::new(Silent::default());
+    world.messengers[2].serve(Pipe::Files, silent.clone());
+    world.messengers[3].serve(Pipe::Files, Arc::new(Id));
+    world.run(|world| {
+        std::thread::scope(|scope| {
+            let caller = scope.spawn(|| block_on(world.messengers[1].call_utility(Utility::Files, b"?")));
+            while silent.0.lock().unwrap().is_empty() {
+                std::thread::yield_now();
+            }
+            world.say(2, LifeState::Dead);
+            let id = silent.0.lock().unwrap()[0];
+            assert_eq!(caller.join().unwrap().unwrap(), id.to_le_bytes());
+        });
+    });
+}
+
+#[test]
+fn a_utility_without_a_living_activity_is_an_error() {
+    let world = World::new();
+    world.say(2, LifeState::Dead);
+    world.say(3, LifeState::Dead);
+    world.run(|world| {
+        let result = block_on(world.messengers[1].call_utility(Utility::Files, b"?"));
+        assert_eq!(result, Err(CallError::NoActivity(Utility::Files)));
+    });
+}
+
+#[test]
+fn a_sleep_ends_at_its_time() {
+    let world = World::new();
+    world.run(|world| {
+        let messenger = &world.messengers[0];
+        let until = messenger.now_ns() + 20_000_000;
+        block_on(messenger.sleep_until(until));
+        assert!(messenger.now_ns() >= until);
+    });
+}

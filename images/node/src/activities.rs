@@ -1,0 +1,140 @@
+//! The activities on this node, from start to end.
+//!
+//! ```text
+//! Start ──> running ──> ended, being reported ──> remembered as ended
+//! ```
+//! An activity stays in the table until `tasks` has recorded its end; after
+//! that its key is remembered for a while, so that a `Start` that was under way
+//! twice does not run it twice.
+
+use crate::activity::{Activity, Key, Placement, held};
+use crate::program::Program;
+use kernel::executor::block_on;
+use kernel::membership::Utility;
+use kernel::messenger::Messenger;
+use kernel::protocol::tasks::{End, TaskForceId};
+use kernel::protocol::{encode, node, tasks};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How many ended activities are remembered.
+const REMEMBERED: usize = 4096;
+/// Bytes of stack of an activity's first thread.
+const STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// The activities on this node.
+pub struct Activities {
+    /// How this node talks to the others.
+    pub messenger: Arc<Messenger>,
+    programs: &'static [Program],
+    table: Mutex<Table>,
+    next_tag: AtomicU64,
+}
+
+#[derive(Default)]
+struct Table {
+    running: HashMap<Key, Arc<Activity>>,
+    by_tag: HashMap<u64, Arc<Activity>>,
+    ended: VecDeque<Key>,
+}
+
+impl Activities {
+    /// A node that carries `programs` and runs nothing yet.
+    pub fn new(messenger: Arc<Messenger>, programs: &'static [Program]) -> Arc<Self> {
+        Arc::new(Self { messenger, programs, table: Mutex::default(), next_tag: AtomicU64::new(1) })
+    }
+
+    /// The activity whose threads carry `tag`.
+    pub fn tagged(&self, tag: u64) -> Option<Arc<Activity>> {
+        held(&self.table).by_tag.get(&tag).cloned()
+    }
+
+    /// The activity of this key.
+    ///
+    /// # Errors
+    /// Whether it has ended here or is not known.
+    pub fn find(&self, key: Key) -> Result<Arc<Activity>, node::Refusal> {
+        let table = held(&self.table);
+        match table.running.get(&key) {
+            Some(activity) => Ok(activity.clone()),
+            None if table.ended.contains(&key) => Err(node::Refusal::Ended),
+            None => Err(node::Refusal::UnknownActivity),
+        }
+    }
+
+    /// The activities of a task force that are here.
+    pub fn of(&self, task_force: TaskForceId) -> Vec<Arc<Activity>> {
+        let table = held(&self.table);
+        table.running.values().filter(|a| a.placement.key.0 == task_force).cloned().collect()
+    }
+
+    /// Starts an activity, unless it was started before.
+    ///
+    /// # Errors
+    /// If the image does not carry the program, or the activity has ended.
+    pub fn start(self: &Arc<Self>, placement: Placement) -> node::Response {
+        let Some(&program) = self.programs.iter().find(|program| program.name == placement.program.name)
+        else {
+            let known = self.programs.iter().map(|program| program.name.to_string()).collect();
+            return Err(node::Refusal::UnknownProgram(known));
+        };
+        match self.find(placement.key) {
+            Ok(_) => return Ok(()),
+            Err(node::Refusal::Ended) => return Err(node::Refusal::Ended),
+            Err(_) => {}
+        }
+        let activity = Activity::new(placement, self.next_tag.fetch_add(1, Ordering::Relaxed));
+        {
+            let mut table = held(&self.table);
+            table.by_tag.insert(activity.tag, activity.clone());
+            table.running.insert(activity.placement.key, activity.clone());
+        }
+        self.messenger.spawn(activity.clone().carry_output(self.messenger.clone()));
+        self.run(activity, program);
+        Ok(())
+    }
+
+    /// Runs an activity on a thread of its own.
+    fn run(self: &Arc<Self>, activity: Arc<Activity>, program: Program) {
+        let activities = self.clone();
+        let running = activity.clone();
+        let thread = std::thread::Builder::new().name(program.name.to_string()).stack_size(STACK_BYTES);
+        let started = thread.spawn(move || {
+            runtime::thread::set_activity(running.tag);
+            let code = (program.main)();
+            activities.ended(&running, End::Exited(code));
+        });
+        if let Err(error) = started {
+            let activities = self.clone();
+            let text = format!("{}: no thread for the activity: {error}\n", program.name);
+            self.messenger.spawn(async move {
+                activity.write(2, text.as_bytes()).await;
+                activities.report(&activity, End::Aborted).await;
+            });
+        }
+    }
+
+    /// What an activity's thread does last: its end becomes known.
+    pub fn ended(&self, activity: &Activity, end: End) {
+        runtime::thread::set_activity(0);
+        let end = if activity.is_stopped() { End::Killed } else { end };
+        block_on(self.report(activity, end));
+        runtime::thread::cancel(activity.tag);
+    }
+
+    async fn report(&self, activity: &Activity, end: End) {
+        activity.flush().await;
+        let (task_force, index) = activity.placement.key;
+        let request = encode(&tasks::Request::ActivityEnded { task_force, index, end });
+        // Only a request that is too long can fail, and this one is short.
+        let _ = self.messenger.call_utility(Utility::Tasks, &request).await;
+        let mut table = held(&self.table);
+        table.running.remove(&activity.placement.key);
+        table.by_tag.remove(&activity.tag);
+        table.ended.push_back(activity.placement.key);
+        if table.ended.len() > REMEMBERED {
+            table.ended.pop_front();
+        }
+    }
+}

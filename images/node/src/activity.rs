@@ -1,0 +1,244 @@
+//! One activity: its mailbox, what it writes, and whether it is to end.
+
+use kernel::messenger::Messenger;
+use kernel::protocol::tasks::{Program, TaskForceId};
+use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
+use kernel::waiters::Waiters;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Most bytes of messages that wait in a mailbox.
+const MAILBOX_BYTES: usize = 1024 * 1024;
+/// Most bytes of output that wait to be taken.
+const OUTPUT_BYTES: usize = 64 * 1024;
+/// Most bytes of output in one message.
+const OUTPUT_MESSAGE: usize = 32 * 1024;
+
+/// Names an activity across the machine.
+pub type Key = (TaskForceId, u16);
+
+/// What `tasks` said when it placed the activity here.
+pub struct Placement {
+    /// Task force and index.
+    pub key: Key,
+    /// Where the activities of the task force are, by index.
+    pub members: Vec<Incarnation>,
+    /// What it runs.
+    pub program: Program,
+    /// Who takes its output...
+    pub output: Peer,
+    /// ...under which name.
+    pub stream: u64,
+}
+
+/// One activity.
+pub struct Activity {
+    /// What `tasks` said of it.
+    pub placement: Placement,
+    /// What its threads carry, so that calls find it.
+    pub tag: u64,
+    mailbox: Mutex<Mailbox>,
+    output: Mutex<Output>,
+    stopped: AtomicBool,
+    /// Everything that anybody waits for here.
+    changed: Waiters,
+}
+
+struct Mailbox {
+    messages: VecDeque<(u16, Vec<u8>)>,
+    bytes: usize,
+    /// Which members have ended, by index.
+    ended: Vec<bool>,
+}
+
+#[derive(Default)]
+struct Output {
+    chunks: VecDeque<(u8, Vec<u8>)>,
+    bytes: usize,
+    closed: bool,
+    drained: bool,
+}
+
+/// A message, or why none can come.
+pub enum Received {
+    /// From which activity, and what.
+    Message(u16, Vec<u8>),
+    /// Every other activity has ended and nothing waits.
+    AllEnded,
+}
+
+impl Activity {
+    /// An activity as `tasks` placed it, whose threads will carry `tag`.
+    pub fn new(placement: Placement, tag: u64) -> Arc<Self> {
+        let ended = vec![false; placement.members.len()];
+        Arc::new(Self {
+            placement,
+            tag,
+            mailbox: Mutex::new(Mailbox { messages: VecDeque::new(), bytes: 0, ended }),
+            output: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            changed: Waiters::default(),
+        })
+    }
+
+    /// Whether it is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Asks it to end: its threads notice at their next call or wait.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.changed.wake_all();
+    }
+
+    /// Waits until it is asked to end.
+    pub async fn stopped(&self) {
+        loop {
+            let seen = self.changed.count();
+            if self.is_stopped() {
+                return;
+            }
+            self.changed.wait(seen).await;
+        }
+    }
+
+    /// Notes that another activity of the task force has ended.
+    pub fn member_ended(&self, index: u16) {
+        if let Some(ended) = held(&self.mailbox).ended.get_mut(usize::from(index)) {
+            *ended = true;
+        }
+        self.changed.wake_all();
+    }
+
+    /// Puts a message into the mailbox, waiting for room.
+    pub async fn deliver(&self, from: u16, body: Vec<u8>) {
+        loop {
+            let seen = self.changed.count();
+            {
+                let mut mailbox = held(&self.mailbox);
+                if mailbox.messages.is_empty() || mailbox.bytes + body.len() <= MAILBOX_BYTES {
+                    mailbox.bytes += body.len();
+                    mailbox.messages.push_back((from, body));
+                    break;
+                }
+            }
+            if self.is_stopped() {
+                return;
+            }
+            self.changed.wait(seen).await;
+        }
+        self.changed.wake_all();
+    }
+
+    /// Waits for the next message.
+    pub async fn receive(&self) -> Received {
+        loop {
+            let seen = self.changed.count();
+            let (message, all_ended) = {
+                let mut mailbox = held(&self.mailbox);
+                let message = mailbox.messages.pop_front();
+                mailbox.bytes -= message.as_ref().map_or(0, |(_, body)| body.len());
+                let own = usize::from(self.placement.key.1);
+                let mut others = mailbox.ended.iter().enumerate().filter(|&(index, _)| index != own);
+                (message, others.all(|(_, &ended)| ended))
+            };
+            if let Some((from, body)) = message {
+                self.changed.wake_all();
+                return Received::Message(from, body);
+            }
+            if all_ended {
+                return Received::AllEnded;
+            }
+            self.changed.wait(seen).await;
+        }
+    }
+
+    /// Takes what a thread of the activity writes, waiting for room.
+    pub async fn write(&self, fd: u8, bytes: &[u8]) {
+        for chunk in bytes.chunks(OUTPUT_MESSAGE) {
+            loop {
+                let seen = self.changed.count();
+                if held(&self.output).push(fd, chunk) {
+                    break;
+                }
+                self.changed.wait(seen).await;
+            }
+            self.changed.wake_all();
+        }
+    }
+
+    /// Nothing more will be written; waits until all that was is taken.
+    pub async fn flush(&self) {
+        held(&self.output).closed = true;
+        self.changed.wake_all();
+        loop {
+            let seen = self.changed.count();
+            if held(&self.output).drained {
+                return;
+            }
+            self.changed.wait(seen).await;
+        }
+    }
+
+    /// Carries what the activity writes to whoever takes it, in order, until
+    /// [`Activity::flush`]. One coroutine per activity does this.
+    pub async fn carry_output(self: Arc<Self>, messenger: Arc<Messenger>) {
+        loop {
+            let seen = self.changed.count();
+            let next = held(&self.output).pop();
+            match next {
+                Some((fd, bytes)) => {
+                    self.changed.wake_all();
+                    self.send_output(&messenger, fd, &bytes).await;
+                }
+                None if held(&self.output).finish() => break,
+                None => self.changed.wait(seen).await,
+            }
+        }
+        self.changed.wake_all();
+    }
+
+    async fn send_output(&self, messenger: &Messenger, fd: u8, bytes: &[u8]) {
+        let Some(taker) = messenger.membership().incarnation(self.placement.output) else { return };
+        let stream = self.placement.stream;
+        let request = launcher::Request::Output { stream, index: self.placement.key.1, fd, bytes };
+        // If the taker died, nobody is left who wants it.
+        let _ = messenger.call(taker, Pipe::Launcher, &encode(&request)).await;
+    }
+}
+
+impl Output {
+    /// Takes a chunk if there is room.
+    fn push(&mut self, fd: u8, chunk: &[u8]) -> bool {
+        if self.bytes > 0 && self.bytes + chunk.len() > OUTPUT_BYTES {
+            return false;
+        }
+        self.bytes += chunk.len();
+        match self.chunks.back_mut() {
+            Some((last, bytes)) if *last == fd && bytes.len() + chunk.len() <= OUTPUT_MESSAGE => {
+                bytes.extend_from_slice(chunk);
+            }
+            _ => self.chunks.push_back((fd, chunk.to_vec())),
+        }
+        true
+    }
+
+    fn pop(&mut self) -> Option<(u8, Vec<u8>)> {
+        let chunk = self.chunks.pop_front()?;
+        self.bytes -= chunk.1.len();
+        Some(chunk)
+    }
+
+    /// Whether everything is taken and nothing more will come.
+    fn finish(&mut self) -> bool {
+        self.drained = self.closed && self.chunks.is_empty();
+        self.drained
+    }
+}
+
+/// Locks a mutex whose data stays sound even if a holder panicked.
+pub fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,287 @@
+//! `std::fs` as requests to the `files` utility.
+//!
+//! A node keeps of an open file its handle, how it was opened and the position
+//! of its descriptor; everything else is asked for each time, so that what one
+//! node wrote is what all others read next.
+
+use crate::activity::held;
+use kernel::errno::Errno;
+use kernel::executor::block_on;
+use kernel::membership::Utility;
+use kernel::messenger::Messenger;
+use kernel::protocol::files::{Entry, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status};
+use kernel::protocol::{decode, encode};
+use std::sync::{Arc, Mutex};
+
+/// Descriptors below this one are the console's.
+const FIRST_DESCRIPTOR: i32 = 3;
+/// Most descriptors open on a node.
+const MAX_DESCRIPTORS: usize = 4096;
+
+/// The open files of this node.
+pub struct Files {
+    messenger: Arc<Messenger>,
+    open: Mutex<Vec<Option<Arc<OpenFile>>>>,
+}
+
+/// One open file.
+struct OpenFile {
+    handle: Handle,
+    flags: OpenFlags,
+    append: bool,
+    /// The activity that opened it.
+    tag: u64,
+    position: Mutex<u64>,
+}
+
+/// How a descriptor is wanted.
+pub struct Mode {
+    /// As the utility has it.
+    pub flags: OpenFlags,
+    /// Whether every write goes to the end.
+    pub append: bool,
+    /// Permission bits if the file is made.
+    pub permissions: u16,
+}
+
+/// From where a seek counts.
+pub enum From {
+    /// The file's start.
+    Start,
+    /// The descriptor's position.
+    Position,
+    /// The file's end.
+    End,
+}
+
+impl Files {
+    /// No open files.
+    pub fn new(messenger: Arc<Messenger>) -> Self {
+        Self { messenger, open: Mutex::default() }
+    }
+
+    /// Opens a file for activity `tag`; its descriptor.
+    pub fn open(&self, tag: u64, path: &[u8], mode: Mode) -> Result<i32, Errno> {
+        let path = absolute(path);
+        let request = Request::Open { path: &path, flags: mode.flags, mode: mode.permissions };
+        let handle = self.ask(&request, |reply| match reply {
+            Reply::Opened { handle, .. } => Some(handle),
+            _ => None,
+        })?;
+        let file =
+            OpenFile { handle, flags: mode.flags, append: mode.append, tag, position: Mutex::new(0) };
+        self.install(Arc::new(file)).inspect_err(|_| self.give_back(handle))
+    }
+
+    fn install(&self, file: Arc<OpenFile>) -> Result<i32, Errno> {
+        let mut open = held(&self.open);
+        let slot = match open.iter().position(Option::is_none) {
+            Some(slot) => slot,
+            None if open.len() < MAX_DESCRIPTORS => {
+                open.push(None);
+                open.len() - 1
+            }
+            None => return Err(Errno::MFILE),
+        };
+        open[slot] = Some(file);
+        Ok(FIRST_DESCRIPTOR + slot as i32)
+    }
+
+    fn file(&self, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
+        let slot = usize::try_from(descriptor - FIRST_DESCRIPTOR).map_err(|_| Errno::BADF)?;
+        held(&self.open).get(slot).cloned().flatten().ok_or(Errno::BADF)
+    }
+
+    /// Closes a descriptor.
+    pub fn close(&self, descriptor: i32) -> Result<(), Errno> {
+        let slot = usize::try_from(descriptor - FIRST_DESCRIPTOR).map_err(|_| Errno::BADF)?;
+        let file = held(&self.open).get_mut(slot).and_then(Option::take).ok_or(Errno::BADF)?;
+        if let Some(file) = Arc::into_inner(file) {
+            self.give_back(file.handle);
+        }
+        Ok(())
+    }
+
+    /// Closes what an activity left open.
+    pub fn close_all(&self, tag: u64) {
+        let left: Vec<i32> = held(&self.open)
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| file.as_ref().is_some_and(|file| file.tag == tag))
+            .map(|(slot, _)| FIRST_DESCRIPTOR + slot as i32)
+            .collect();
+        for descriptor in left {
+            // Only a thread that closes it at this moment can be in the way.
+            let _ = self.close(descriptor);
+        }
+    }
+
+    /// Tells the utility that a handle is done with; nobody waits for that.
+    fn give_back(&self, handle: Handle) {
+        let messenger = self.messenger.clone();
+        self.messenger.spawn(async move {
+            let request = encode(&Request::Close { handle });
+            // A utility that is gone has no handles.
+            let _ = messenger.call_utility(Utility::Files, &request).await;
+        });
+    }
+
+    /// Reads at the descriptor's position; 0 at the end.
+    pub fn read(&self, descriptor: i32, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let file = self.file(descriptor)?;
+        if !file.flags.contains(OpenFlags::READ) {
+            return Err(Errno::BADF);
+        }
+        let mut position = held(&file.position);
+        let mut done = 0;
+        for chunk in buffer.chunks_mut(MAX_DATA) {
+            let wanted = chunk.len();
+            let read = match self.read_at(file.handle, *position, chunk) {
+                Ok(read) => read,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            };
+            *position += read as u64;
+            done += read;
+            if read < wanted {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn read_at(&self, handle: Handle, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let request = Request::Read { handle, offset, length: buffer.len() as u32 };
+        self.ask(&request, |reply| match reply {
+            Reply::Data(data) => {
+                buffer.get_mut(..data.len())?.copy_from_slice(data);
+                Some(data.len())
+            }
+            _ => None,
+        })
+    }
+
+    /// Writes at the descriptor's position, or at the end.
+    pub fn write(&self, descriptor: i32, bytes: &[u8]) -> Result<usize, Errno> {
+        let file = self.file(descriptor)?;
+        if !file.flags.contains(OpenFlags::WRITE) {
+            return Err(Errno::BADF);
+        }
+        let mut position = held(&file.position);
+        let mut done = 0;
+        for data in bytes.chunks(MAX_DATA) {
+            let offset = (!file.append).then_some(*position);
+            let written = self.ask(&Request::Write { handle: file.handle, offset, data }, |reply| match reply {
+                Reply::Written { end } => Some(end),
+                _ => None,
+            });
+            match written {
+                Ok(end) => *position = end,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+            done += data.len();
+        }
+        Ok(done)
+    }
+
+    /// Moves the descriptor's position; where it then is.
+    pub fn seek(&self, descriptor: i32, from: From, distance: i64) -> Result<u64, Errno> {
+        let file = self.file(descriptor)?;
+        let mut position = held(&file.position);
+        let base = match from {
+            From::Start => 0,
+            From::Position => *position,
+            From::End => self.status_of(file.handle)?.size,
+        };
+        *position = base.checked_add_signed(distance).filter(|&p| p <= i64::MAX as u64).ok_or(Errno::INVAL)?;
+        Ok(*position)
+    }
+
+    /// Cuts or extends an open file.
+    pub fn truncate(&self, descriptor: i32, size: u64) -> Result<(), Errno> {
+        let file = self.file(descriptor)?;
+        if !file.flags.contains(OpenFlags::WRITE) {
+            return Err(Errno::INVAL);
+        }
+        self.done(&Request::Truncate { handle: file.handle, size })
+    }
+
+    /// What an open file is.
+    pub fn descriptor_status(&self, descriptor: i32) -> Result<Status, Errno> {
+        self.status_of(self.file(descriptor)?.handle)
+    }
+
+    fn status_of(&self, handle: Handle) -> Result<Status, Errno> {
+        self.ask(&Request::StatHandle { handle }, as_status)
+    }
+
+    /// What is at `path`.
+    pub fn status(&self, path: &[u8]) -> Result<Status, Errno> {
+        self.ask(&Request::Stat { path: &absolute(path) }, as_status)
+    }
+
+    /// All names in an open directory.
+    pub fn names(&self, descriptor: i32) -> Result<Vec<Entry>, Errno> {
+        let handle = self.file(descriptor)?.handle;
+        let mut all = Vec::new();
+        let mut cookie = Some(0);
+        while let Some(at) = cookie {
+            cookie = self.ask(&Request::List { handle, cookie: at }, |reply| match reply {
+                Reply::Entries { entries, next } => {
+                    all.extend(entries);
+                    Some(next)
+                }
+                _ => None,
+            })?;
+        }
+        Ok(all)
+    }
+
+    /// Makes a directory.
+    pub fn make_directory(&self, path: &[u8], mode: u16) -> Result<(), Errno> {
+        self.done(&Request::MakeDirectory { path: &absolute(path), mode })
+    }
+
+    /// Removes an empty directory.
+    pub fn remove_directory(&self, path: &[u8]) -> Result<(), Errno> {
+        self.done(&Request::RemoveDirectory { path: &absolute(path) })
+    }
+
+    /// Removes a file's name.
+    pub fn unlink(&self, path: &[u8]) -> Result<(), Errno> {
+        self.done(&Request::Unlink { path: &absolute(path) })
+    }
+
+    /// Moves what is at `from` to `to`.
+    pub fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+        self.done(&Request::Rename { from: &absolute(from), to: &absolute(to) })
+    }
+
+    fn done(&self, request: &Request<'_>) -> Result<(), Errno> {
+        self.ask(request, |reply| matches!(reply, Reply::Done).then_some(()))
+    }
+
+    /// Asks the utility and takes from the reply what was asked for. A reply
+    /// of another kind, or none, is an input/output error.
+    fn ask<T>(&self, request: &Request<'_>, take: impl FnOnce(Reply<'_>) -> Option<T>) -> Result<T, Errno> {
+        let reply = block_on(self.messenger.call_utility(Utility::Files, &encode(request)));
+        let reply = reply.map_err(|_| Errno::IO)?;
+        take(decode::<Response>(&reply).map_err(|_| Errno::IO)??).ok_or(Errno::IO)
+    }
+}
+
+fn as_status(reply: Reply<'_>) -> Option<Status> {
+    match reply {
+        Reply::Status(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// The path from the root: every activity's working directory is `/`.
+fn absolute(path: &[u8]) -> Vec<u8> {
+    match path {
+        [] | [b'/', ..] => path.to_vec(),
+        _ => [b"/", path].concat(),
+    }
+}

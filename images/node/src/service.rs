@@ -1,0 +1,59 @@
+//! Serves the node's pipe.
+
+use crate::activities::Activities;
+use crate::activity::Placement;
+use kernel::messenger::{Messenger, Outcome, Request, Service};
+use kernel::protocol::{Incarnation, Pipe, decode, encode, node};
+use std::sync::Arc;
+
+struct NodeService {
+    activities: Arc<Activities>,
+}
+
+/// Begins to serve.
+pub fn start(messenger: &Messenger, activities: Arc<Activities>) {
+    messenger.serve(Pipe::Node, Arc::new(NodeService { activities }));
+}
+
+impl Service for NodeService {
+    fn serve(self: Arc<Self>, request: Request) -> Outcome {
+        let answer = |response: node::Response| Outcome::Reply(encode(&response));
+        match decode(&request.body) {
+            Ok(node::Request::Start { task_force, index, members, program, output, stream }) => {
+                let key = (task_force, index);
+                answer(self.activities.start(Placement { key, members, program, output, stream }))
+            }
+            Ok(node::Request::Stop { task_force }) => {
+                for activity in self.activities.of(task_force) {
+                    activity.stop();
+                    runtime::thread::cancel(activity.tag);
+                }
+                answer(Ok(()))
+            }
+            Ok(node::Request::MemberEnded { task_force, index }) => {
+                self.activities.of(task_force).iter().for_each(|activity| activity.member_ended(index));
+                answer(Ok(()))
+            }
+            Ok(node::Request::Deliver { task_force, from, to, body }) => {
+                self.deliver(request.from, (task_force, to), from, body.to_vec())
+            }
+            Err(_) => answer(Err(node::Refusal::WrongSender)),
+        }
+    }
+}
+
+impl NodeService {
+    fn deliver(&self, sender: Incarnation, key: (kernel::protocol::tasks::TaskForceId, u16), from: u16, body: Vec<u8>) -> Outcome {
+        let activity = match self.activities.find(key) {
+            Ok(activity) => activity,
+            Err(refusal) => return Outcome::Reply(encode(&node::Response::Err(refusal))),
+        };
+        if activity.placement.members.get(usize::from(from)) != Some(&sender) {
+            return Outcome::Reply(encode(&node::Response::Err(node::Refusal::WrongSender)));
+        }
+        Outcome::Later(Box::pin(async move {
+            activity.deliver(from, body).await;
+            encode(&node::Response::Ok(()))
+        }))
+    }
+}

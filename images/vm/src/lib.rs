@@ -1,0 +1,114 @@
+//! How a VM joins its machine: the portable core on the runtime.
+//!
+//! ```text
+//! runtime: control region, rings, bell ──> vm::join ──> kernel::Messenger
+//! image:   installs its services on the messenger ──> vm::serve: "ready", then serves for ever
+//! ```
+//! A region that is missing, spoilt or of another layout version ends the VM
+//! with a sentence and [`ExitCode::Refused`].
+#![forbid(unsafe_code)]
+
+use ivshmem::exit::ExitCode;
+use ivshmem::layout::{Part, Region, RegionKind};
+use kernel::membership::Membership;
+use kernel::messenger::{Messenger, Platform};
+use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
+use std::sync::Arc;
+use std::time::SystemTime;
+use transport::endpoint::{Doorbell, Endpoint, PeerAddress};
+use transport::memory::SharedMemory;
+
+/// The runtime as the messenger sees it.
+struct Bare;
+
+impl Platform for Bare {
+    fn now_ns(&self) -> u64 {
+        runtime::clock::now_ns()
+    }
+
+    fn wall_clock_ns(&self) -> u64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    }
+
+    fn wait(&self, deadline_ns: Option<u64>) {
+        runtime::bell::wait(deadline_ns);
+    }
+
+    fn poke(&self) {
+        runtime::bell::poke();
+    }
+
+    fn may_spin(&self) -> bool {
+        !runtime::thread::others_runnable()
+    }
+}
+
+impl Doorbell for Bare {
+    fn ring(&self, peer: u16) {
+        runtime::bell::ring(peer);
+    }
+}
+
+/// Joins the machine: opens the control region and every ring of this VM.
+pub fn join() -> Arc<Messenger> {
+    join_or_refuse().unwrap_or_else(|why| refuse(&why))
+}
+
+/// Ends this VM with a sentence.
+pub fn refuse(why: &str) -> ! {
+    eprintln!("{why}");
+    runtime::machine::exit(ExitCode::Refused)
+}
+
+fn join_or_refuse() -> Result<Arc<Messenger>, String> {
+    let control = runtime::regions::control().ok_or("there is no control region")?;
+    let control = opened("control region", control, RegionKind::Control)?;
+    let membership = Membership::open(&control).map_err(|error| format!("control region: {error}"))?;
+    let peer = Peer(runtime::bell::own_peer());
+    let own = membership
+        .incarnation(peer)
+        .ok_or_else(|| format!("the machine does not know this VM, which has peer id {}", peer.0))?;
+    let endpoint = endpoint(own, &membership)?;
+    Ok(Messenger::new(own, membership, endpoint, Arc::new(Bare)))
+}
+
+fn opened(what: &str, memory: SharedMemory, kind: RegionKind) -> Result<Region, String> {
+    Region::open(memory, kind).map_err(|error| format!("{what}: {error}"))
+}
+
+/// This VM's end of all its rings.
+fn endpoint(own: Incarnation, membership: &Membership) -> Result<Endpoint, String> {
+    let address = PeerAddress { peer: own.peer.0, generation: own.generation };
+    let mut endpoint = Endpoint::new(address, Box::new(Bare));
+    for peer in 0..membership.description().peers.len() as u16 {
+        if peer == own.peer.0 {
+            continue;
+        }
+        let what = format!("pair region with {}", membership.name(Peer(peer)));
+        let memory = runtime::regions::pair(peer).ok_or_else(|| format!("there is no {what}"))?;
+        let region = opened(&what, memory, RegionKind::Pair)?;
+        let (out, inward) = match own.peer.0 < peer {
+            true => (Part::RingFromLower, Part::RingFromHigher),
+            false => (Part::RingFromHigher, Part::RingFromLower),
+        };
+        let part = |part| region.part(part).map_err(|error| format!("{what}: {error}"));
+        endpoint
+            .attach(peer, part(out)?, part(inward)?)
+            .map_err(|error| format!("{what}: {error}"))?;
+    }
+    Ok(endpoint)
+}
+
+/// Tells the launcher that this VM is ready, and serves until the machine ends.
+pub fn serve(messenger: Arc<Messenger>) -> ! {
+    let ready = messenger.clone();
+    messenger.spawn(async move {
+        if let Some(launcher) = ready.membership().incarnation(Peer::LAUNCHER) {
+            // Without a launcher there is no machine, and nobody to tell.
+            let _ = ready.call(launcher, Pipe::Launcher, &encode(&launcher::Request::Ready)).await;
+        }
+    });
+    runtime::thread::set_priority(runtime::thread::Priority::High);
+    messenger.run();
+    runtime::machine::exit(ExitCode::Shutdown)
+}

@@ -1,0 +1,31 @@
+//! What a VM can reach that it should not.
+
+use ivshmem::layout::{DeviceAddress, PCI_ID};
+use std::sync::atomic::Ordering::SeqCst;
+
+/// Lists the shared-memory devices on its bus, and tries to write the control
+/// region through the device that it has.
+pub fn intruder() {
+    let own = runtime::bell::own_peer();
+    let mut addresses = Vec::new();
+    for device in runtime::regions::devices() {
+        if (device.vendor, device.device) == PCI_ID {
+            addresses.push(device.address);
+        }
+    }
+    for address in &addresses {
+        println!("device {address}");
+    }
+    assert!(!addresses.contains(&DeviceAddress::UTILITY), "a node has a utility's region");
+    assert!(!addresses.contains(&DeviceAddress::pair(own)), "a pair region with oneself");
+    println!("own peer {own}");
+    let control = runtime::regions::control().expect("every VM has the control region");
+    let mut changed = 0;
+    for offset in (0..control.len()).step_by(8) {
+        let word = control.word(offset);
+        let before = word.load(SeqCst);
+        word.store(!before, SeqCst);
+        changed += u32::from(word.load(SeqCst) != before);
+    }
+    println!("wrote {} words of the control region, {changed} changed", control.len() / 8);
+}

@@ -1,0 +1,52 @@
+//! Programs that begin and end in various ways.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Says who it is and what it was given.
+pub fn hello() {
+    let me = cyanea::activity();
+    println!("hello from activity {} of {}, given {:?}", me.index, me.count, cyanea::args());
+}
+
+/// Panics in one activity; the others wait for ever.
+pub fn panicker() {
+    if cyanea::activity().index == 0 {
+        panic!("activity 0 panics on purpose");
+    }
+    sleeper();
+}
+
+/// Ends with the exit code that it is given, by way of `process::exit`.
+pub fn exit() -> ExitCode {
+    let code = cyanea::args().first().and_then(|code| code.parse().ok()).unwrap_or(0);
+    println!("about to exit");
+    std::process::exit(code)
+}
+
+/// Sleeps for ever.
+pub fn sleeper() {
+    println!("activity {} sleeps", cyanea::activity().index);
+    loop {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Computes for ever, now and then looking at a file.
+pub fn spinner() {
+    println!("activity {} spins", cyanea::activity().index);
+    let mut sum = 0u64;
+    loop {
+        for number in 0..10_000_000u64 {
+            sum = std::hint::black_box(sum.wrapping_add(number));
+        }
+        let _ = std::fs::metadata("/");
+    }
+}
+
+/// Waits for a message that nobody sends.
+pub fn receiver() {
+    if cyanea::activity().index == 0 {
+        println!("received: {:?}", cyanea::receive());
+    }
+}

@@ -1,0 +1,25 @@
+//! A node image with the programs that the whole-machine tests run. It is also
+//! an example of an image of one's own.
+
+mod files;
+mod isolation;
+mod life;
+mod sharing;
+
+use node::program;
+
+fn main() {
+    node::main(&[
+        program!("hello", life::hello),
+        program!("panicker", life::panicker),
+        program!("exit", life::exit),
+        program!("sleeper", life::sleeper),
+        program!("spinner", life::spinner),
+        program!("receiver", life::receiver),
+        program!("echo", sharing::echo),
+        program!("adder", sharing::adder),
+        program!("intruder", isolation::intruder),
+        program!("files", files::conformance),
+        program!("filler", files::filler),
+    ])
+}
