@@ -75,7 +75,7 @@ impl SharedMemory {
     /// for as long as `mapping` lives, and this program has no Rust reference
     /// to anything in it.
     pub unsafe fn new(start: NonNull<u8>, bytes: usize, mapping: Option<Arc<dyn Any + Send + Sync>>) -> Self {
-        assert!(start.as_ptr() as usize % LINE == 0 && bytes % WORD == 0);
+        assert!((start.as_ptr() as usize).is_multiple_of(LINE) && bytes.is_multiple_of(WORD));
         Self { first: start.cast(), words: bytes / WORD, _mapping: mapping }
     }
 
@@ -141,7 +141,7 @@ impl SharedMemory {
     /// that is not within this window or not made of whole words.
     pub fn window(&self, offset: usize, bytes: usize) -> Option<Self> {
         let end = offset.checked_add(bytes)?;
-        if end > self.len() || offset % WORD != 0 || bytes % WORD != 0 {
+        if end > self.len() || !offset.is_multiple_of(WORD) || !bytes.is_multiple_of(WORD) {
             return None;
         }
         Some(self.part(offset, bytes / WORD))
@@ -222,7 +222,7 @@ impl SharedMemory {
     fn check(&self, offset: usize, words: usize) -> usize {
         let start = offset / WORD;
         assert!(
-            offset % WORD == 0 && start <= self.words && words <= self.words - start,
+            offset.is_multiple_of(WORD) && start <= self.words && words <= self.words - start,
             "range outside of the window"
         );
         start
