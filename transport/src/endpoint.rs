@@ -249,8 +249,7 @@ impl Endpoint {
         if any {
             sleep_fence();
         }
-        // All of them are looked at: that settles which need arming next time.
-        self.channels.iter_mut().fold(true, |idle, channel| !channel.is_ready() && idle)
+        !self.channels.iter_mut().any(Channel::is_ready)
     }
 
     /// What has passed through the channel to `peer`.

@@ -8,7 +8,7 @@
 //!
 //! header    tag:32 | sequence:24 | used bytes:6 | last:1 | first:1
 //! position  tag:32 | 0:8 | sequence:24
-//! flags     generation of who set it:32 | number of the setting:32, 0 = not set
+//! flags     tag:32 | 0:8 | sequence that is waited for:24, 0 = not waiting
 //! ```
 //!
 //! A message is one slot that is both first and last, or a first, full middles
@@ -50,9 +50,13 @@
 //!    fences one is first: either the reader sees the slot or the writer sees the
 //!    flag and rings. A writer that waits for space and a reader that published
 //!    its position do the same with the writer's flag (`SYNC: waits`).
-//! 8. A flag is rung for once: who rings remembers its number. Each setting has
-//!    a number of its own, and the generation of who set it, so the flag of a
-//!    new incarnation is never taken for one that was rung for.
+//! 8. A flag says for which sequence it waits, and whoever published looks
+//!    whether that is among what it published since it looked last. If it was
+//!    published before, the earlier look has settled it by 7; if it is still to
+//!    come, the later look will. So each wait is rung for once, no state remains
+//!    that a restart could make stale, and a look that comes late does not use up
+//!    the ring of a wait that began after it (which a mere *asleep* bit with a
+//!    memory of what was rung for would do: the model checker found it).
 //! 9. The reader publishes its position each quarter of the ring. The writer
 //!    waits only when the ring is full as far as it knows; to empty such a ring
 //!    the reader passes a quarter's end at least once after the writer's last
@@ -159,42 +163,21 @@ pub fn sleep_fence() {
     fence(SeqCst);
 }
 
-/// A flag in shared memory by which this end asks to be rung.
-#[derive(Debug)]
-struct Request {
-    generation: u32,
-    number: u32,
-    set: bool,
-}
-
-impl Request {
-    fn new() -> Self {
-        Self { generation: 0, number: 0, set: false }
-    }
-
-    fn set(&mut self, flag: &AtomicU64) {
-        self.number = self.number.wrapping_add(1);
-        self.set = true;
-        flag.store(u64::from(self.generation) << 32 | u64::from(self.number), Relaxed);
-    }
-
-    fn clear(&mut self, flag: &AtomicU64) {
-        self.set = false;
-        flag.store(0, Relaxed);
-    }
-}
-
-/// Whether the peer's flag asks for a ring that it did not get yet.
+/// Whether the peer waits, as its flag says, for one of the sequences from
+/// `from` up to but not including `to`, which were published before this call.
 #[inline]
-fn asks(flag: &AtomicU64, rung: &mut u64) -> bool {
+fn is_awaited(flag: &AtomicU64, tag: u32, from: u32, to: u32) -> bool {
     // SYNC: asleep, waits (the waker's side)
     fence(SeqCst);
     let flag = flag.load(Relaxed);
-    if flag == 0 || flag == *rung {
-        return false;
-    }
-    *rung = flag;
-    true
+    let awaited = flag as u32;
+    (flag >> 32) as u32 == tag && awaited.wrapping_sub(from) & SEQUENCE < to.wrapping_sub(from) & SEQUENCE
+}
+
+/// A position or a flag of that epoch.
+#[inline]
+fn tagged(tag: u32, sequence: u32) -> u64 {
+    u64::from(tag) << 32 | u64::from(sequence)
 }
 
 /// The writing end of a ring.
@@ -207,11 +190,10 @@ pub struct Writer {
     next: u32,
     /// Free slots as far as known.
     free: u32,
-    /// Something was published since [`Writer::bell_due`] looked.
-    published: bool,
-    /// The reader's flag that was rung for last.
-    rung: u64,
-    waits: Request,
+    /// Sequence of the first slot that [`Writer::bell_due`] has not looked for.
+    looked: u32,
+    /// The flag is set.
+    waits: bool,
     refused: u64,
 }
 
@@ -221,9 +203,8 @@ impl Writer {
     /// It can write nothing before [`Writer::synchronise`].
     pub fn new(memory: SharedMemory) -> Result<Self, TooSmall> {
         let mask = slots_in(memory.len())? - 1;
-        let mut waits = Request::new();
-        waits.clear(memory.word(WAITS));
-        Ok(Self { memory, mask, tag: 0, next: 0, free: 0, published: false, rung: 0, waits, refused: 0 })
+        memory.word(WAITS).store(0, Relaxed);
+        Ok(Self { memory, mask, tag: 0, next: 0, free: 0, looked: 0, waits: false, refused: 0 })
     }
 
     /// Starts an epoch, with an empty ring.
@@ -237,10 +218,8 @@ impl Writer {
         self.tag = epoch.tag();
         self.next = 0;
         self.free = self.slots();
-        self.published = false;
-        self.rung = 0;
-        self.waits.generation = epoch.writer;
-        self.waits.clear(self.memory.word(WAITS));
+        self.looked = 0;
+        self.wait_no_more();
     }
 
     /// How many slots the ring has.
@@ -289,7 +268,6 @@ impl Writer {
         header.store(expected(self.tag, self.next) | used, Release);
         self.next = (self.next + 1) & SEQUENCE;
         self.free -= 1;
-        self.published = true;
         Ok(())
     }
 
@@ -297,23 +275,27 @@ impl Writer {
     /// last call. Costs a fence if anything was: call it once per batch.
     #[inline]
     pub fn bell_due(&mut self) -> bool {
-        if !self.published {
+        if self.looked == self.next {
             return false;
         }
-        self.published = false;
-        asks(self.memory.word(ASLEEP), &mut self.rung)
+        let from = core::mem::replace(&mut self.looked, self.next);
+        is_awaited(self.memory.word(ASLEEP), self.tag, from, self.next)
     }
 
-    /// Asks to be rung when there is space. [`sleep_fence`] and a look at
-    /// [`Writer::free`] follow before the sleep.
+    /// Asks to be rung when there is space in the ring, which is full.
+    /// [`sleep_fence`] and a look at [`Writer::free`] follow before the sleep.
     pub fn wait_for_space(&mut self) {
-        self.waits.set(self.memory.word(WAITS));
+        // The reader of a full ring is a ring behind, as far as is known.
+        let position = self.next.wrapping_sub(self.slots()) & SEQUENCE;
+        self.memory.word(WAITS).store(tagged(self.tag, position), Relaxed);
+        self.waits = true;
     }
 
     /// No longer asks to be rung.
     pub fn wait_no_more(&mut self) {
-        if self.waits.set {
-            self.waits.clear(self.memory.word(WAITS));
+        if self.waits {
+            self.memory.word(WAITS).store(0, Relaxed);
+            self.waits = false;
         }
     }
 
@@ -335,13 +317,12 @@ pub struct Reader {
     tag: u32,
     /// Sequence of the next slot.
     next: u32,
-    /// Slots that were taken since the position was published.
-    taken: u32,
-    /// The position was published since [`Reader::bell_due`] looked.
-    published: bool,
-    /// The writer's flag that was rung for last.
-    rung: u64,
-    asleep: Request,
+    /// The position that was published last.
+    published: u32,
+    /// The one before which [`Reader::bell_due`] has looked.
+    looked: u32,
+    /// The flag is set.
+    asleep: bool,
     torn: u64,
 }
 
@@ -351,20 +332,17 @@ impl Reader {
     /// It finds nothing before [`Reader::synchronise`].
     pub fn new(memory: SharedMemory) -> Result<Self, TooSmall> {
         let mask = slots_in(memory.len())? - 1;
-        let mut asleep = Request::new();
-        asleep.clear(memory.word(ASLEEP));
-        Ok(Self { memory, mask, tag: 0, next: 0, taken: 0, published: false, rung: 0, asleep, torn: 0 })
+        memory.word(ASLEEP).store(0, Relaxed);
+        Ok(Self { memory, mask, tag: 0, next: 0, published: 0, looked: 0, asleep: false, torn: 0 })
     }
 
     /// Starts an epoch. What of the epoch before was not taken is lost.
     pub fn synchronise(&mut self, epoch: Epoch) {
         self.tag = epoch.tag();
         self.next = 0;
-        self.rung = 0;
-        self.asleep.generation = epoch.reader;
-        self.asleep.clear(self.memory.word(ASLEEP));
+        self.looked = 0;
+        self.disarm();
         self.publish_position();
-        self.published = false;
     }
 
     /// How many slots the ring has.
@@ -391,12 +369,11 @@ impl Reader {
             return None;
         }
         self.next = (self.next + 1) & SEQUENCE;
-        self.taken += 1;
-        if self.taken >= self.slots().div_ceil(4) {
+        if self.next.wrapping_sub(self.published) & SEQUENCE >= self.slots().div_ceil(4) {
             self.publish_position();
         }
-        if self.asleep.set {
-            self.asleep.clear(self.memory.word(ASLEEP));
+        if self.asleep {
+            self.disarm();
         }
         Some(Slot { place: Place { first: found & 1 != 0, last: found & 2 != 0 }, used })
     }
@@ -404,9 +381,8 @@ impl Reader {
     /// Tells the writer how far everything was taken.
     fn publish_position(&mut self) {
         // SYNC: position (the reader's side)
-        self.memory.word(POSITION).store(u64::from(self.tag) << 32 | u64::from(self.next), Release);
-        self.taken = 0;
-        self.published = true;
+        self.memory.word(POSITION).store(tagged(self.tag, self.next), Release);
+        self.published = self.next;
     }
 
     /// Whether the next slot is there.
@@ -419,23 +395,29 @@ impl Reader {
     /// call. Costs a fence if many were.
     #[inline]
     pub fn bell_due(&mut self) -> bool {
-        if !self.published {
+        if self.looked == self.published {
             return false;
         }
-        self.published = false;
-        asks(self.memory.word(WAITS), &mut self.rung)
+        let from = core::mem::replace(&mut self.looked, self.published);
+        is_awaited(self.memory.word(WAITS), self.tag, from, self.published)
     }
 
     /// Asks to be rung for the next slot. [`sleep_fence`] and a look at
     /// [`Reader::is_ready`] follow before the sleep. It holds until a slot is
     /// taken.
     pub fn arm(&mut self) {
-        self.asleep.set(self.memory.word(ASLEEP));
+        self.memory.word(ASLEEP).store(tagged(self.tag, self.next), Relaxed);
+        self.asleep = true;
+    }
+
+    fn disarm(&mut self) {
+        self.memory.word(ASLEEP).store(0, Relaxed);
+        self.asleep = false;
     }
 
     /// Whether the reader asks to be rung.
     pub fn is_armed(&self) -> bool {
-        self.asleep.set
+        self.asleep
     }
 
     /// How many slots were thrown away because they changed while being copied.
