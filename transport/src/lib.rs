@@ -1,10 +1,29 @@
 //! Messages between virtual machines that share nothing but memory regions.
 //!
-//! Bottom up: [`memory`] is a window on memory that a peer may write at any time.
+//! Bottom up:
+//! - [`memory`]: a window on memory that a peer may write at any time.
+//! - [`ring`]: slots of one cache line from one writer to one reader, the
+//!   doorbell protocol, and what a restart of either does. The proofs are there.
+//! - [`link`]: what carries messages between two VMs; through rings, for one.
+//! - [`endpoint`]: all channels of one VM: send, poll, prepare to sleep.
+//! - [`wire`]: the header of a message as bytes.
+//! - [`pause`]: how long to poll before going to sleep.
 //!
 //! Nothing here sleeps, spins, reads a clock or starts a thread by itself, and
 //! nothing here trusts a word that a peer can write.
 #![cfg_attr(not(test), no_std)]
 extern crate alloc;
 
+mod channel;
+pub mod endpoint;
+mod fragments;
+pub mod link;
 pub mod memory;
+pub mod pause;
+pub mod ring;
+pub mod wire;
+
+pub use channel::{BACKLOG_BYTES, ChannelCounters, MESSAGES_PER_TURN, PARTS_PER_TURN};
+pub use endpoint::{AttachError, Doorbell, Endpoint, Event, PeerAddress, SendError};
+pub use link::{Link, MAX_MESSAGE, Malformed, RingLink};
+pub use wire::{HEADER_BYTES, Header, Kind};

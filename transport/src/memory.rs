@@ -5,13 +5,17 @@
 //! is read is checked by its reader *after* it was copied out.
 //!
 //! This module is one of the few that hold `unsafe`: it turns mapped memory
-//! into atomic words, once, in [`SharedMemory::new`].
+//! into atomic words, once, in `SharedMemory::new`.
+//!
+//! Under `cfg(loom)` the words are the model checker's, on the heap only, and
+//! everything above this module is the same code.
 
 use alloc::sync::Arc;
+#[cfg(not(loom))]
 use alloc::vec::Vec;
-use core::any::Any;
-use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
+#[cfg(not(loom))]
+use core::{any::Any, ptr::NonNull};
 
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicU64, fence};
@@ -20,6 +24,10 @@ pub use loom::sync::atomic::{AtomicU64, fence};
 
 /// Bytes in a word.
 pub const WORD: usize = 8;
+/// Bytes in a cache line.
+pub const LINE: usize = 64;
+/// Words in a cache line.
+pub const LINE_WORDS: usize = LINE / WORD;
 
 /// A window on shared memory: so many 64-bit atomic words.
 ///
@@ -27,6 +35,7 @@ pub const WORD: usize = 8;
 /// from the window's start. Like a slice, a window panics on an offset outside
 /// of itself, so an offset that a peer can influence is checked first (see
 /// [`SharedMemory::window`], which does not panic).
+#[cfg(not(loom))]
 #[derive(Clone)]
 pub struct SharedMemory {
     first: NonNull<AtomicU64>,
@@ -35,12 +44,25 @@ pub struct SharedMemory {
     _mapping: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+/// A window on heap memory whose every access the model checker sees.
+#[cfg(loom)]
+#[derive(Clone)]
+pub struct SharedMemory {
+    all: Arc<[AtomicU64]>,
+    first: usize,
+    words: usize,
+}
+
 // SAFETY: a window gives access to its memory through atomics alone, and the
 // mapping behind it is Send + Sync.
+#[cfg(not(loom))]
 unsafe impl Send for SharedMemory {}
 // SAFETY: as above.
+#[cfg(not(loom))]
 unsafe impl Sync for SharedMemory {}
 
+/// What depends on where the words are.
+#[cfg(not(loom))]
 impl SharedMemory {
     /// A window on `bytes` bytes of mapped memory at `start`.
     ///
@@ -53,19 +75,58 @@ impl SharedMemory {
     /// for as long as `mapping` lives, and this program has no Rust reference
     /// to anything in it.
     pub unsafe fn new(start: NonNull<u8>, bytes: usize, mapping: Option<Arc<dyn Any + Send + Sync>>) -> Self {
-        assert!(start.as_ptr() as usize % 64 == 0 && bytes % WORD == 0);
+        assert!((start.as_ptr() as usize).is_multiple_of(LINE) && bytes.is_multiple_of(WORD));
         Self { first: start.cast(), words: bytes / WORD, _mapping: mapping }
     }
 
     /// A window on fresh zeroed heap memory of `bytes` bytes (rounded up to
     /// whole cache lines), for tests and for links within one program.
     pub fn heap(bytes: usize) -> Self {
-        let lines: Vec<Line> = (0..bytes.div_ceil(64)).map(|_| Line::default()).collect();
-        let words = lines.len() * 8;
+        let lines: Vec<Line> = (0..bytes.div_ceil(LINE)).map(|_| Line::default()).collect();
+        let words = lines.len() * LINE_WORDS;
         let first = NonNull::from(lines.as_slice()).cast();
         Self { first, words, _mapping: Some(Arc::new(lines)) }
     }
 
+    /// A window on the `words` words from byte `offset` on.
+    fn part(&self, offset: usize, words: usize) -> Self {
+        let start = self.check(offset, words);
+        // SAFETY: `start` is within the window (checked above).
+        let first = unsafe { self.first.add(start) };
+        Self { first, words, _mapping: self._mapping.clone() }
+    }
+
+    /// `words` words from byte `offset` on.
+    #[inline]
+    fn words_at(&self, offset: usize, words: usize) -> &[AtomicU64] {
+        let start = self.check(offset, words);
+        // SAFETY: the range is within the window (checked above), whose memory
+        // is mapped and accessed through atomics alone (the contract of `new`).
+        unsafe { core::slice::from_raw_parts(self.first.add(start).as_ptr(), words) }
+    }
+}
+
+/// What depends on where the words are, for the model checker.
+#[cfg(loom)]
+impl SharedMemory {
+    /// A window on fresh zeroed memory of `bytes` bytes (rounded up to whole
+    /// cache lines). Call it within a model.
+    pub fn heap(bytes: usize) -> Self {
+        let words = bytes.div_ceil(LINE) * LINE_WORDS;
+        Self { all: (0..words).map(|_| AtomicU64::new(0)).collect(), first: 0, words }
+    }
+
+    fn part(&self, offset: usize, words: usize) -> Self {
+        Self { all: self.all.clone(), first: self.first + self.check(offset, words), words }
+    }
+
+    fn words_at(&self, offset: usize, words: usize) -> &[AtomicU64] {
+        let start = self.first + self.check(offset, words);
+        &self.all[start..start + words]
+    }
+}
+
+impl SharedMemory {
     /// Bytes in this window.
     pub fn len(&self) -> usize {
         self.words * WORD
@@ -80,12 +141,10 @@ impl SharedMemory {
     /// that is not within this window or not made of whole words.
     pub fn window(&self, offset: usize, bytes: usize) -> Option<Self> {
         let end = offset.checked_add(bytes)?;
-        if end > self.len() || offset % WORD != 0 || bytes % WORD != 0 {
+        if end > self.len() || !offset.is_multiple_of(WORD) || !bytes.is_multiple_of(WORD) {
             return None;
         }
-        // SAFETY: offset is within the window (checked above).
-        let first = unsafe { self.first.add(offset / WORD) };
-        Some(Self { first, words: bytes / WORD, _mapping: self._mapping.clone() })
+        Some(self.part(offset, bytes / WORD))
     }
 
     /// The word at byte `offset`.
@@ -94,10 +153,20 @@ impl SharedMemory {
     /// If `offset` is not a multiple of 8 within the window.
     #[inline]
     pub fn word(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset % WORD == 0 && offset / WORD < self.words, "offset outside of the window");
-        // SAFETY: the offset is within the window, whose memory is mapped and
-        // accessed through atomics alone (the contract of `new`).
-        unsafe { self.first.add(offset / WORD).as_ref() }
+        &self.words_at(offset, 1)[0]
+    }
+
+    /// The eight words from byte `offset` on.
+    ///
+    /// # Panics
+    /// If `offset` is not a multiple of 8, or the words are not within the
+    /// window.
+    #[inline]
+    pub fn line(&self, offset: usize) -> &[AtomicU64; LINE_WORDS] {
+        match self.words_at(offset, LINE_WORDS).first_chunk() {
+            Some(line) => line,
+            None => unreachable!("words_at returns what it was asked for"),
+        }
     }
 
     /// Copies `target.len()` bytes from byte `offset` on out of the window.
@@ -147,17 +216,16 @@ impl SharedMemory {
         }
     }
 
-    /// `words` words from byte `offset` on.
+    /// The index of the word at byte `offset`, from which on `words` words
+    /// are within the window.
     #[inline]
-    fn words_at(&self, offset: usize, words: usize) -> &[AtomicU64] {
+    fn check(&self, offset: usize, words: usize) -> usize {
         let start = offset / WORD;
         assert!(
-            offset % WORD == 0 && start <= self.words && words <= self.words - start,
+            offset.is_multiple_of(WORD) && start <= self.words && words <= self.words - start,
             "range outside of the window"
         );
-        // SAFETY: the range is within the window (checked above), whose memory
-        // is mapped and accessed through atomics alone (the contract of `new`).
-        unsafe { core::slice::from_raw_parts(self.first.add(start).as_ptr(), words) }
+        start
     }
 }
 
@@ -168,10 +236,11 @@ impl core::fmt::Debug for SharedMemory {
 }
 
 /// A cache line of heap memory.
+#[cfg(not(loom))]
 #[repr(align(64))]
 #[derive(Default)]
 struct Line {
-    _words: [AtomicU64; 8],
+    _words: [AtomicU64; LINE_WORDS],
 }
 
 #[cfg(all(test, not(loom)))]

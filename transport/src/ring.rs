@@ -1,0 +1,465 @@
+//! One ring: slots of one cache line from one writer to one reader.
+//!
+//! ```text
+//! line 0   the reader's: word 0 position, word 1 asleep
+//! line 1   the writer's: word 0 waits for space
+//! line 2…  slots, a power of two of them:
+//!          word 0 header, words 1 to 7 payload
+//!
+//! header    tag:32 | sequence:24 | used bytes:6 | last:1 | first:1
+//! position  tag:32 | 0:8 | sequence:24
+//! flags     tag:32 | 0:8 | sequence that is waited for:24, 0 = not waiting
+//! ```
+//!
+//! A message is one slot that is both first and last, or a first, full middles
+//! and a last one. Everything is little-endian, as the words are.
+//!
+//! # Why a slot is read whole, once, in order
+//! 1. The writer stores the payload, then the header (`SYNC: slot-publish`). The
+//!    reader takes a slot only when its header carries the current tag and the
+//!    sequence number that it expects next, and copies the payload after that.
+//! 2. The reader stores its position after it copied the slots before it
+//!    (`SYNC: position`). The writer writes a slot only when the slot's last user
+//!    is before the position that it read. So no slot changes under its reader
+//!    within an *epoch*.
+//! 3. The low bits of the sequence choose the slot, so a header of the lap before
+//!    differs from the expected one in its sequence.
+//!
+//! # Why a restart of either end mixes nothing up
+//! An epoch is a pair of incarnations, the writer's and the reader's; its *tag*
+//! is made of both generations ([`Epoch::tag`]). An incarnation enters an epoch
+//! at most once, and each end starts it at sequence 0.
+//! 4. Headers and positions of another epoch have another tag, so neither end
+//!    takes them. While the writer has seen no position under the new tag, the
+//!    reader's position is 0, which is what it is.
+//! 5. A new incarnation of the writer owes nothing to the old one's reader: the
+//!    reader may be copying a slot that is being overwritten. Therefore the
+//!    writer clears all headers before it writes the first payload of an epoch,
+//!    and the reader looks at the header again after copying
+//!    (`SYNC: slot-overwrite`): if the copy holds one word of the new epoch, the
+//!    second look sees the cleared header or a later one, and the copy is
+//!    thrown away. Cleared headers are never valid: no tag is 0.
+//! 6. The tag holds each generation modulo 65535. It repeats only for an end
+//!    that restarts 65535 times while the other end does not once look at the
+//!    liveness table.
+//!
+//! # Why no wake-up is lost
+//! 7. A reader that wants to sleep stores *asleep*, passes a sequentially
+//!    consistent fence and looks at the ring again; a writer that published
+//!    passes such a fence and looks at *asleep* (`SYNC: asleep`). Of two such
+//!    fences one is first: either the reader sees the slot or the writer sees the
+//!    flag and rings. A writer that waits for space and a reader that published
+//!    its position do the same with the writer's flag (`SYNC: waits`).
+//! 8. A flag says for which sequence it waits, and whoever published looks
+//!    whether that is among what it published since it looked last. If it was
+//!    published before, the earlier look has settled it by 7; if it is still to
+//!    come, the later look will. So each wait is rung for once, no state remains
+//!    that a restart could make stale, and a look that comes late does not use up
+//!    the ring of a wait that began after it (which a mere *asleep* bit with a
+//!    memory of what was rung for would do: the model checker found it).
+//! 9. The reader publishes its position each quarter of the ring. The writer
+//!    waits only when the ring is full as far as it knows; to empty such a ring
+//!    the reader passes a quarter's end at least once after the writer's last
+//!    look, so a waiting writer is always told.
+
+use crate::memory::{AtomicU64, LINE, LINE_WORDS, SharedMemory, WORD, fence};
+use core::fmt;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+/// Most payload bytes in a slot.
+pub const PAYLOAD_BYTES: usize = LINE - WORD;
+/// Most slots that a ring uses, however large its window is.
+pub const MAX_SLOTS: usize = 1 << 16;
+
+const POSITION: usize = 0;
+const ASLEEP: usize = WORD;
+const WAITS: usize = LINE;
+const SLOTS: usize = 2 * LINE;
+/// Sequence numbers are counted modulo 2^24.
+const SEQUENCE: u32 = (1 << 24) - 1;
+
+/// The window is too small for a ring of one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooSmall;
+
+impl fmt::Display for TooSmall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the window is too small for a ring")
+    }
+}
+
+impl core::error::Error for TooSmall {}
+
+/// The ring has no free slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// The two incarnations between which a ring carries messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// Generation of the writing end.
+    pub writer: u32,
+    /// Generation of the reading end.
+    pub reader: u32,
+}
+
+impl Epoch {
+    /// What slots and positions of this epoch carry. Never 0.
+    pub fn tag(self) -> u32 {
+        (self.writer % 0xffff + 1) << 16 | (self.reader % 0xffff + 1)
+    }
+}
+
+/// Which part of a message a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The message starts here.
+    pub first: bool,
+    /// The message ends here.
+    pub last: bool,
+}
+
+impl Place {
+    /// A message that fits a slot.
+    pub const WHOLE: Self = Self { first: true, last: true };
+}
+
+/// A slot that was taken from the ring. Its words are what the peer wrote, so
+/// they are only claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Which part of a message it says it holds.
+    pub place: Place,
+    /// How many bytes of the payload it says are used; may exceed
+    /// [`PAYLOAD_BYTES`], then as many as there are were copied.
+    pub used: usize,
+}
+
+/// Slots of a ring in a window of `bytes` bytes.
+fn slots_in(bytes: usize) -> Result<u32, TooSmall> {
+    let fit = bytes.saturating_sub(SLOTS) / LINE;
+    match fit.min(MAX_SLOTS).checked_ilog2() {
+        Some(power) => Ok(1 << power),
+        None => Err(TooSmall),
+    }
+}
+
+/// Byte offset of the slot for `sequence` in a ring of `mask + 1` slots.
+#[inline]
+fn slot_offset(sequence: u32, mask: u32) -> usize {
+    SLOTS + (sequence & mask) as usize * LINE
+}
+
+/// A header without its last byte, which says how the slot is used.
+#[inline]
+fn expected(tag: u32, sequence: u32) -> u64 {
+    u64::from(tag) << 32 | u64::from(sequence) << 8
+}
+
+/// The fence between setting flags and looking at rings again, once for as many
+/// rings as go to sleep together.
+pub fn sleep_fence() {
+    // SYNC: asleep, waits (the sleeper's side)
+    fence(SeqCst);
+}
+
+/// Whether the peer waits, as its flag says, for one of the sequences from
+/// `from` up to but not including `to`, which were published before this call.
+#[inline]
+fn is_awaited(flag: &AtomicU64, tag: u32, from: u32, to: u32) -> bool {
+    // SYNC: asleep, waits (the waker's side)
+    fence(SeqCst);
+    let flag = flag.load(Relaxed);
+    let awaited = flag as u32;
+    (flag >> 32) as u32 == tag && awaited.wrapping_sub(from) & SEQUENCE < to.wrapping_sub(from) & SEQUENCE
+}
+
+/// A position or a flag of that epoch.
+#[inline]
+fn tagged(tag: u32, sequence: u32) -> u64 {
+    u64::from(tag) << 32 | u64::from(sequence)
+}
+
+/// The writing end of a ring.
+#[derive(Debug)]
+pub struct Writer {
+    memory: SharedMemory,
+    mask: u32,
+    tag: u32,
+    /// Sequence of the next slot.
+    next: u32,
+    /// Free slots as far as known.
+    free: u32,
+    /// Sequence of the first slot that [`Writer::bell_due`] has not looked for.
+    looked: u32,
+    /// The flag is set.
+    waits: bool,
+    refused: u64,
+}
+
+impl Writer {
+    /// The writing end of the ring in `memory`, of which nothing is assumed.
+    ///
+    /// It can write nothing before [`Writer::synchronise`].
+    pub fn new(memory: SharedMemory) -> Result<Self, TooSmall> {
+        let mask = slots_in(memory.len())? - 1;
+        memory.word(WAITS).store(0, Relaxed);
+        Ok(Self { memory, mask, tag: 0, next: 0, free: 0, looked: 0, waits: false, refused: 0 })
+    }
+
+    /// Starts an epoch, with an empty ring.
+    pub fn synchronise(&mut self, epoch: Epoch) {
+        for sequence in 0..=self.mask {
+            self.header(sequence).store(0, Relaxed);
+        }
+        // SYNC: slot-overwrite (the writer's side): all payloads of the new
+        // epoch come after the cleared headers.
+        fence(Release);
+        self.tag = epoch.tag();
+        self.next = 0;
+        self.free = self.slots();
+        self.looked = 0;
+        self.wait_no_more();
+    }
+
+    /// How many slots the ring has.
+    pub fn slots(&self) -> u32 {
+        self.mask + 1
+    }
+
+    /// How many slots may be written. Looks at the reader's position only when
+    /// it knows of none.
+    #[inline]
+    pub fn free(&mut self) -> u32 {
+        if self.free == 0 {
+            self.look();
+        }
+        self.free
+    }
+
+    /// Looks where the reader is.
+    #[cold]
+    fn look(&mut self) {
+        // SYNC: position (the writer's side): what the reader copied before it
+        // stored this position, it copied before it is overwritten.
+        let position = self.memory.word(POSITION).load(Acquire);
+        if (position >> 32) as u32 != self.tag || self.tag == 0 {
+            return;
+        }
+        let used = self.next.wrapping_sub(position as u32) & SEQUENCE;
+        match self.slots().checked_sub(used) {
+            Some(free) if position as u32 <= SEQUENCE => self.free = free,
+            _ => self.refused += 1,
+        }
+    }
+
+    /// Writes one slot: `payload` is [`PAYLOAD_BYTES`] bytes at most, what is
+    /// longer is cut off.
+    #[inline]
+    pub fn push(&mut self, place: Place, payload: &[u8]) -> Result<(), Full> {
+        if self.free() == 0 {
+            return Err(Full);
+        }
+        let payload = &payload[..payload.len().min(PAYLOAD_BYTES)];
+        let [header, words @ ..] = self.memory.line(slot_offset(self.next, self.mask));
+        store_payload(words, payload);
+        let used = (payload.len() as u64) << 2 | u64::from(place.last) << 1 | u64::from(place.first);
+        // SYNC: slot-publish (the writer's side)
+        header.store(expected(self.tag, self.next) | used, Release);
+        self.next = (self.next + 1) & SEQUENCE;
+        self.free -= 1;
+        Ok(())
+    }
+
+    /// Whether the reader must be rung because of what was published since the
+    /// last call. Costs a fence if anything was: call it once per batch.
+    #[inline]
+    pub fn bell_due(&mut self) -> bool {
+        if self.looked == self.next {
+            return false;
+        }
+        let from = core::mem::replace(&mut self.looked, self.next);
+        is_awaited(self.memory.word(ASLEEP), self.tag, from, self.next)
+    }
+
+    /// Asks to be rung when there is space in the ring, which is full.
+    /// [`sleep_fence`] and a look at [`Writer::free`] follow before the sleep.
+    pub fn wait_for_space(&mut self) {
+        // The reader of a full ring is a ring behind, as far as is known.
+        let position = self.next.wrapping_sub(self.slots()) & SEQUENCE;
+        self.memory.word(WAITS).store(tagged(self.tag, position), Relaxed);
+        self.waits = true;
+    }
+
+    /// No longer asks to be rung.
+    pub fn wait_no_more(&mut self) {
+        if self.waits {
+            self.memory.word(WAITS).store(0, Relaxed);
+            self.waits = false;
+        }
+    }
+
+    /// How often the reader's position was impossible.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn header(&self, sequence: u32) -> &AtomicU64 {
+        self.memory.word(slot_offset(sequence, self.mask))
+    }
+}
+
+/// The reading end of a ring.
+#[derive(Debug)]
+pub struct Reader {
+    memory: SharedMemory,
+    mask: u32,
+    tag: u32,
+    /// Sequence of the next slot.
+    next: u32,
+    /// The position that was published last.
+    published: u32,
+    /// The one before which [`Reader::bell_due`] has looked.
+    looked: u32,
+    /// The flag is set.
+    asleep: bool,
+    torn: u64,
+}
+
+impl Reader {
+    /// The reading end of the ring in `memory`, of which nothing is assumed.
+    ///
+    /// It finds nothing before [`Reader::synchronise`].
+    pub fn new(memory: SharedMemory) -> Result<Self, TooSmall> {
+        let mask = slots_in(memory.len())? - 1;
+        memory.word(ASLEEP).store(0, Relaxed);
+        Ok(Self { memory, mask, tag: 0, next: 0, published: 0, looked: 0, asleep: false, torn: 0 })
+    }
+
+    /// Starts an epoch. What of the epoch before was not taken is lost.
+    pub fn synchronise(&mut self, epoch: Epoch) {
+        self.tag = epoch.tag();
+        self.next = 0;
+        self.looked = 0;
+        self.disarm();
+        self.publish_position();
+    }
+
+    /// How many slots the ring has.
+    pub fn slots(&self) -> u32 {
+        self.mask + 1
+    }
+
+    /// Takes the next slot, if the writer published it.
+    #[inline]
+    pub fn pop(&mut self, payload: &mut [u8; PAYLOAD_BYTES]) -> Option<Slot> {
+        let [header, words @ ..] = self.memory.line(slot_offset(self.next, self.mask));
+        // SYNC: slot-publish (the reader's side)
+        let found = header.load(Acquire);
+        if found & !0xff != expected(self.tag, self.next) || self.tag == 0 {
+            return None;
+        }
+        let used = (found as u8 >> 2) as usize;
+        load_payload(words, payload, used);
+        // SYNC: slot-overwrite (the reader's side): if a word of a later epoch
+        // was copied, the header is seen cleared.
+        fence(Acquire);
+        if header.load(Relaxed) != found {
+            self.torn += 1;
+            return None;
+        }
+        self.next = (self.next + 1) & SEQUENCE;
+        if self.next.wrapping_sub(self.published) & SEQUENCE >= self.slots().div_ceil(4) {
+            self.publish_position();
+        }
+        if self.asleep {
+            self.disarm();
+        }
+        Some(Slot { place: Place { first: found & 1 != 0, last: found & 2 != 0 }, used })
+    }
+
+    /// Tells the writer how far everything was taken.
+    fn publish_position(&mut self) {
+        // SYNC: position (the reader's side)
+        self.memory.word(POSITION).store(tagged(self.tag, self.next), Release);
+        self.published = self.next;
+    }
+
+    /// Whether the next slot is there.
+    pub fn is_ready(&self) -> bool {
+        let found = self.memory.word(slot_offset(self.next, self.mask)).load(Relaxed);
+        found & !0xff == expected(self.tag, self.next) && self.tag != 0
+    }
+
+    /// Whether the writer must be rung because slots were freed since the last
+    /// call. Costs a fence if many were.
+    #[inline]
+    pub fn bell_due(&mut self) -> bool {
+        if self.looked == self.published {
+            return false;
+        }
+        let from = core::mem::replace(&mut self.looked, self.published);
+        is_awaited(self.memory.word(WAITS), self.tag, from, self.published)
+    }
+
+    /// Asks to be rung for the next slot. [`sleep_fence`] and a look at
+    /// [`Reader::is_ready`] follow before the sleep. It holds until a slot is
+    /// taken.
+    pub fn arm(&mut self) {
+        self.memory.word(ASLEEP).store(tagged(self.tag, self.next), Relaxed);
+        self.asleep = true;
+    }
+
+    fn disarm(&mut self) {
+        self.memory.word(ASLEEP).store(0, Relaxed);
+        self.asleep = false;
+    }
+
+    /// Whether the reader asks to be rung.
+    pub fn is_armed(&self) -> bool {
+        self.asleep
+    }
+
+    /// How many slots were thrown away because they changed while being copied.
+    pub fn torn(&self) -> u64 {
+        self.torn
+    }
+}
+
+/// Stores a payload: the words it uses, and no others.
+#[inline]
+fn store_payload(words: &[AtomicU64; LINE_WORDS - 1], payload: &[u8]) {
+    let (full, rest) = payload.as_chunks::<WORD>();
+    if let Ok(all) = <&[[u8; WORD]; LINE_WORDS - 1]>::try_from(full) {
+        for (word, bytes) in words.iter().zip(all) {
+            word.store(u64::from_le_bytes(*bytes), Relaxed);
+        }
+        return;
+    }
+    let mut words = words.iter();
+    for (bytes, word) in full.iter().zip(&mut words) {
+        word.store(u64::from_le_bytes(*bytes), Relaxed);
+    }
+    if !rest.is_empty()
+        && let Some(word) = words.next()
+    {
+        let mut bytes = [0; WORD];
+        bytes[..rest.len()].copy_from_slice(rest);
+        word.store(u64::from_le_bytes(bytes), Relaxed);
+    }
+}
+
+/// Loads the words of a payload that hold `used` bytes, if there are as many.
+#[inline]
+fn load_payload(words: &[AtomicU64; LINE_WORDS - 1], payload: &mut [u8; PAYLOAD_BYTES], used: usize) {
+    let (target, _) = payload.as_chunks_mut::<WORD>();
+    if used > PAYLOAD_BYTES - WORD {
+        for (bytes, word) in target.iter_mut().zip(words) {
+            *bytes = word.load(Relaxed).to_le_bytes();
+        }
+    } else {
+        for (bytes, word) in target.iter_mut().zip(words).take(used.div_ceil(WORD)) {
+            *bytes = word.load(Relaxed).to_le_bytes();
+        }
+    }
+}
