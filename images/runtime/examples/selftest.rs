@@ -1,0 +1,3 @@
+//! First light.
+use runtime as _;
+fn main() { println!("selftest: ok"); }
