@@ -6,18 +6,30 @@
 //!
 //! In each stretch of RAM the heap takes from the bottom and single frames
 //! (thread stacks, later page tables) come from the top, until the two meet.
-//! Frames given back wait in a list that is written into the frames themselves.
-//! Nothing is touched before it is handed out.
+//! The heap leaves [`RESERVE`] bytes, so that a program that used up the heap
+//! takes no stack from the others; where even these are gone, a frame is taken
+//! from what is free within the heap. Frames given back wait in a list that is
+//! written into the frames themselves, or go back into the heap. Nothing is
+//! touched before it is handed out.
 
-use super::PAGE;
+use super::{PAGE, heap};
 use crate::boot::start_info::MAX_RAM;
 use crate::processor::critical::Locked;
+use core::alloc::Layout;
 use core::ops::Range;
+
+/// Bytes of each stretch that the heap leaves to the frames.
+const RESERVE: usize = 256 * 1024;
+/// A frame, as the heap sees it.
+// SAFETY: the size and the alignment are powers of two and not zero.
+const FRAME: Layout = unsafe { Layout::from_size_align_unchecked(PAGE, PAGE) };
 
 /// The RAM beyond the image. Identity-mapped, so addresses are both physical and virtual.
 pub struct Frames {
     /// What is left of each stretch.
     stretches: [Range<usize>; MAX_RAM],
+    /// Where each stretch ended in the beginning.
+    ends: [usize; MAX_RAM],
     /// The frame given back last; its first word is the address of the one before.
     free: usize,
 }
@@ -28,7 +40,8 @@ pub struct Room {
     pub range: Range<usize>,
 }
 
-static FRAMES: Locked<Frames> = Locked::new(Frames { stretches: [const { 0..0 }; MAX_RAM], free: 0 });
+static FRAMES: Locked<Frames> =
+    Locked::new(Frames { stretches: [const { 0..0 }; MAX_RAM], ends: [0; MAX_RAM], free: 0 });
 
 /// Takes over the RAM; what lies below `image_end` is not used.
 pub fn initialize(ram: &[Range<u64>; MAX_RAM], image_end: usize) {
@@ -39,6 +52,9 @@ pub fn initialize(ram: &[Range<u64>; MAX_RAM], image_end: usize) {
             *stretch = start..end.max(start);
         }
         frames.stretches.sort_unstable_by_key(|stretch| (stretch.is_empty(), stretch.start));
+        for (end, stretch) in frames.ends.iter_mut().zip(&frames.stretches) {
+            *end = stretch.end;
+        }
     });
 }
 
@@ -55,7 +71,7 @@ pub fn take_low() -> Option<usize> {
 
 /// A frame, its content whatever was in it.
 pub fn take() -> Option<usize> {
-    FRAMES.with(|frames| {
+    let fresh = FRAMES.with(|frames| {
         if frames.free != 0 {
             let frame = frames.free;
             // SAFETY: a frame in the list is RAM that nobody uses, and its first word is the list's.
@@ -65,7 +81,8 @@ pub fn take() -> Option<usize> {
         let stretch = frames.stretches.iter_mut().find(|stretch| stretch.len() >= PAGE)?;
         stretch.end -= PAGE;
         Some(stretch.end)
-    })
+    });
+    fresh.or_else(|| heap::allocate_within(FRAME))
 }
 
 /// Gives a frame back.
@@ -73,19 +90,30 @@ pub fn take() -> Option<usize> {
 /// # Safety
 /// It came from [`take`] and nobody uses it any more.
 pub unsafe fn give(frame: usize) {
-    FRAMES.with(|frames| {
-        // SAFETY: the caller's promise: the frame is RAM of nobody.
-        unsafe { *(frame as *mut usize) = frames.free };
-        frames.free = frame;
+    let of_heap = FRAMES.with(|frames| {
+        let mut stretches = frames.stretches.iter().zip(frames.ends);
+        let of_heap = !stretches.any(|(stretch, end)| (stretch.end..end).contains(&frame));
+        if !of_heap {
+            // SAFETY: the caller's promise: the frame is RAM of nobody.
+            unsafe { *(frame as *mut usize) = frames.free };
+            frames.free = frame;
+        }
+        of_heap
     });
+    if of_heap {
+        // SAFETY: it is no frame from the top, so `take` had it from the heap.
+        unsafe { heap::free(frame as *mut u8, FRAME) };
+    }
 }
 
 /// Room for the heap: `wanted` bytes if there are as many in one piece, else at
 /// least `needed`. It adjoins the room given before wherever it can.
 pub fn take_room(needed: usize, wanted: usize) -> Option<Room> {
     FRAMES.with(|frames| {
-        let stretch = frames.stretches.iter_mut().find(|stretch| stretch.len() >= needed)?;
-        let bytes = stretch.len().min(wanted.next_multiple_of(PAGE));
+        let needed = needed.next_multiple_of(PAGE);
+        let room = |stretch: &Range<usize>| stretch.len().saturating_sub(RESERVE);
+        let stretch = frames.stretches.iter_mut().find(|stretch| room(stretch) >= needed)?;
+        let bytes = room(stretch).min(wanted.next_multiple_of(PAGE));
         let range = stretch.start..stretch.start + bytes;
         stretch.start = range.end;
         Some(Room { range })

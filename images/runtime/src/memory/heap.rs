@@ -63,6 +63,13 @@ pub fn allocate(layout: Layout) -> *mut u8 {
     HEAP.with(|heap| unsafe { heap.0.allocate(layout) }).map_or(null_mut(), NonNull::as_ptr)
 }
 
+/// The address of memory of the given layout that is free within the heap as it
+/// is; the heap does not grow for it.
+pub fn allocate_within(layout: Layout) -> Option<usize> {
+    // SAFETY: whoever calls this asks for frames; their size is not zero.
+    HEAP.with(|heap| unsafe { heap.0.try_allocate(layout) }).map(|pointer| pointer.as_ptr() as usize)
+}
+
 /// Gives memory back.
 ///
 /// # Safety
