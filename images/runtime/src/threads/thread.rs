@@ -29,9 +29,12 @@ impl Priority {
     }
 }
 
-/// Names a thread; never used twice in the life of a VM, but for wrap-around
-/// after 65,535 threads in the same place of the table. 0 is no thread.
+/// Names a thread: uses of its place in the table before it << 16 | place + 1.
+/// A name comes again only after 65,536 threads in the same place. 0 is no thread.
 pub type ThreadId = u32;
+
+/// Most threads at a time.
+const MAX_THREADS: Index = 0xffff;
 
 /// What a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,17 +107,20 @@ impl Table {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                let index = u16::try_from(self.threads.len()).ok()?;
+                let index = self.threads.len() as Index;
+                if index >= MAX_THREADS {
+                    return None;
+                }
                 self.threads.push(None);
                 self.uses.push(0);
                 // Room for all to become free, so that `remove` does not allocate.
                 self.free.reserve(self.threads.len());
-                u32::from(index)
+                index
             }
         };
         let uses = &mut self.uses[index as usize];
-        *uses = uses.wrapping_add(1).max(1);
-        let id = u32::from(*uses) << 16 | index;
+        let id = u32::from(*uses) << 16 | (index + 1);
+        *uses = uses.wrapping_add(1);
         thread.id = id;
         self.threads[index as usize] = Some(thread);
         Some((index, id))
@@ -129,7 +135,7 @@ impl Table {
 
     /// The place of a thread that has not ended.
     pub fn find(&self, id: ThreadId) -> Option<Index> {
-        let index = id & 0xffff;
+        let index = (id & 0xffff).checked_sub(1)?;
         let thread = self.threads.get(index as usize)?.as_deref()?;
         (thread.id == id).then_some(index)
     }
