@@ -76,7 +76,8 @@ impl Windows {
         let window = if high { &mut self.high } else { &mut self.low };
         // Pages of their own, so that no two devices share one.
         let start = window.start.next_multiple_of(size.max(4096));
-        let end = start.checked_add(size).filter(|&end| end <= window.end).ok_or(DeviceError::NoRoom(size))?;
+        let end =
+            start.checked_add(size).filter(|&end| end <= window.end).ok_or(DeviceError::NoRoom(size))?;
         window.start = end;
         Ok(start)
     }

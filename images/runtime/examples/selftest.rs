@@ -124,7 +124,10 @@ fn collections() {
     assert_eq!(ordered.range(10..).next(), Some((&10, &100)));
     assert_eq!(black_box(2.0f64).sqrt().mul_add(1e6, 0.0).floor(), 1_414_213.0);
     assert!((black_box(1.0f64).sin() - 0.841_470_984_807_896_5).abs() < 1e-15);
-    assert_eq!(format!("{:.3} {:?} {:x}", 1.0 / 3.0, [1, 2], u128::MAX >> 64), "0.333 [1, 2] ffffffffffffffff");
+    assert_eq!(
+        format!("{:.3} {:?} {:x}", 1.0 / 3.0, [1, 2], u128::MAX >> 64),
+        "0.333 [1, 2] ffffffffffffffff"
+    );
 }
 
 /// `memcpy` and its kin against plain loops, over lengths, offsets and overlaps.
@@ -373,7 +376,9 @@ fn sleeping() {
         .map(|millis| {
             let order = order.clone();
             thread::spawn(move || {
-                thread::sleep(Duration::from_millis(millis) - start.elapsed().min(Duration::from_millis(millis)));
+                thread::sleep(
+                    Duration::from_millis(millis) - start.elapsed().min(Duration::from_millis(millis)),
+                );
                 order.lock().unwrap().push(millis);
             })
         })
@@ -539,7 +544,11 @@ fn regions() {
         let first = region.word(0);
         let old = first.load(SeqCst);
         first.store(old + 1, SeqCst);
-        println!("selftest: {name} has {} bytes, word 0 was {old:#x} is {:#x}", region.len(), first.load(SeqCst));
+        println!(
+            "selftest: {name} has {} bytes, word 0 was {old:#x} is {:#x}",
+            region.len(),
+            first.load(SeqCst)
+        );
     }
     println!("selftest: ok after {:?}", start.elapsed());
 }

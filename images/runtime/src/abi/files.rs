@@ -135,13 +135,16 @@ unsafe extern "C" fn sys_writev(fd: i32, vectors: *const iovec, count: usize) ->
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_readv(fd: i32, vectors: *const iovec, count: usize) -> isize {
     // SAFETY: the caller's buffers.
-    number(unsafe { each(vectors, count, |one| read(fd, bytes_mut(one.iov_base.cast(), one.iov_len))) }) as isize
+    number(unsafe { each(vectors, count, |one| read(fd, bytes_mut(one.iov_base.cast(), one.iov_len))) })
+        as isize
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_open(name: *const c_char, flags: i32, mode: i32) -> i32 {
     // SAFETY: the caller's string.
-    let open = || above(Errno::NOT_SUPPORTED)?.1.open(thread::activity(), unsafe { path(name)? }, flags, mode as u32);
+    let open = || {
+        above(Errno::NOT_SUPPORTED)?.1.open(thread::activity(), unsafe { path(name)? }, flags, mode as u32)
+    };
     small_number(open())
 }
 

@@ -75,7 +75,8 @@ extern "C" fn first_thread(_: usize) {
         let name = word.split_once('=').map_or("", |(name, _)| name);
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
     };
-    let arguments = core::iter::once("cyanea").chain(line.split_whitespace().filter(|word| !is_variable(word)));
+    let arguments =
+        core::iter::once("cyanea").chain(line.split_whitespace().filter(|word| !is_variable(word)));
     let (count, arguments) = strings(arguments);
     let (_, environment) = strings(line.split_whitespace().filter(is_variable));
     // SAFETY: both are lists of zero-terminated strings with a null at the end, for good.

@@ -71,7 +71,10 @@ pub unsafe fn read(address: usize, info: &mut BootInfo) -> bool {
     }
     // SAFETY: the loader put so many entries there.
     let map = unsafe {
-        core::slice::from_raw_parts(start.memory_map as *const MemoryMapEntry, start.memory_map_entries as usize)
+        core::slice::from_raw_parts(
+            start.memory_map as *const MemoryMapEntry,
+            start.memory_map_entries as usize,
+        )
     };
     let modules: &[Module] = if start.modules == 0 {
         &[]
@@ -88,7 +91,8 @@ pub unsafe fn read(address: usize, info: &mut BootInfo) -> bool {
     }
     if start.command_line != 0 {
         // SAFETY: the loader's string ends with a zero; the copy stops at its capacity.
-        info.command_line_length = unsafe { copy_string(start.command_line as usize, &mut info.command_line) };
+        info.command_line_length =
+            unsafe { copy_string(start.command_line as usize, &mut info.command_line) };
     }
     true
 }

@@ -67,7 +67,8 @@ pub fn devices() -> Vec<Function> {
 /// The memory of the device at `address`; `None` if there is none, or one that
 /// is refused (which is said on the console).
 fn region(address: DeviceAddress) -> Option<SharedMemory> {
-    let known = MAPPED.with(|mapped| mapped.iter().find(|(at, _)| *at == address).map(|(_, memory)| memory.clone()));
+    let known =
+        MAPPED.with(|mapped| mapped.iter().find(|(at, _)| *at == address).map(|(_, memory)| memory.clone()));
     if known.is_some() {
         return known;
     }

@@ -54,15 +54,8 @@ struct Gate {
 }
 
 impl Gate {
-    const ABSENT: Self = Self {
-        offset_low: 0,
-        selector: 0,
-        stack: 0,
-        kind: 0,
-        offset_middle: 0,
-        offset_high: 0,
-        reserved: 0,
-    };
+    const ABSENT: Self =
+        Self { offset_low: 0, selector: 0, stack: 0, kind: 0, offset_middle: 0, offset_high: 0, reserved: 0 };
 
     fn new(handler: usize, stack: Stack) -> Self {
         Self {

@@ -51,9 +51,9 @@ fn report(frame: &TrapFrame, what: fmt::Arguments<'_>) {
     console::finish();
     let rip = frame.rip;
     match scheduler::whereabouts() {
-        Some((thread, activity)) => {
-            console::emergency(format_args!("fault: {what}, rip {rip:#x}, thread {thread}, activity {activity}"))
-        }
+        Some((thread, activity)) => console::emergency(format_args!(
+            "fault: {what}, rip {rip:#x}, thread {thread}, activity {activity}"
+        )),
         None => console::emergency(format_args!("fault: {what}, rip {rip:#x}, in the runtime itself")),
     }
 }
