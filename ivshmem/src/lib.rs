@@ -1,9 +1,11 @@
 //! The regions of shared memory between VMs (design section 5).
 //!
+//! * [`device`]: the guest's driver of QEMU's ivshmem devices.
 //! * [`exit`]: the word with which a VM ends.
 //! * [`layout`]: which regions there are, at which device address each is found, and what stands where in it.
 #![no_std]
 extern crate alloc;
 
+pub mod device;
 pub mod exit;
 pub mod layout;

@@ -1,0 +1,326 @@
+//! The ABI's files: descriptors 0 to 2 are the console, the rest is the OS above's.
+//!
+//! `std`'s `read_dir` has three habits to know: it wants all entries in one
+//! `getdents64` (and doubles its buffer up to 1 MiB on `EINVAL`), it does not
+//! skip `.` and `..`, and it takes a result of 0 for an error. So an empty
+//! directory shows as an error with number 0; nothing on this side helps.
+
+use super::{number, small_number, status};
+use crate::console;
+use crate::system::{self, Errno, FileKind, FileStatus, System};
+use crate::thread;
+use core::ffi::{CStr, c_char, c_void};
+use core::mem::offset_of;
+use hermit_abi::{dirent64, iovec, stat, timespec};
+
+/// The first descriptor that is not the console.
+const FIRST_FILE: i32 = 3;
+
+/// The OS above, for something it alone has.
+fn above(missing: Errno) -> Result<(u64, &'static dyn System), Errno> {
+    system::installed().map(|system| (thread::activity(), system)).ok_or(missing)
+}
+
+/// The OS above, for a descriptor that must be a file's.
+fn above_for(fd: i32) -> Result<(u64, &'static dyn System), Errno> {
+    if fd < FIRST_FILE { Err(Errno::BAD_DESCRIPTOR) } else { above(Errno::BAD_DESCRIPTOR) }
+}
+
+/// The bytes of a path.
+///
+/// # Safety
+/// `path` is null or a zero-terminated string that outlives the result.
+unsafe fn path<'a>(path: *const c_char) -> Result<&'a [u8], Errno> {
+    if path.is_null() {
+        return Err(Errno::INVALID);
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { CStr::from_ptr(path) }.to_bytes())
+}
+
+fn write(fd: i32, source: &[u8]) -> Result<usize, Errno> {
+    if fd >= FIRST_FILE {
+        let (tag, system) = above_for(fd)?;
+        return system.write(tag, fd, source);
+    }
+    if fd != 1 && fd != 2 {
+        return Err(Errno::BAD_DESCRIPTOR);
+    }
+    match above(Errno::NOT_SUPPORTED) {
+        Ok((tag @ 1.., system)) => system.write_console(tag, fd, source),
+        _ => {
+            console::write(fd == 2, source);
+            Ok(source.len())
+        }
+    }
+}
+
+fn read(fd: i32, target: &mut [u8]) -> Result<usize, Errno> {
+    if fd == 0 {
+        return match above(Errno::NOT_SUPPORTED) {
+            Ok((tag, system)) => system.read_console(tag, target),
+            // Nobody types at a VM: its standard input is at its end.
+            Err(_) => Ok(0),
+        };
+    }
+    let (tag, system) = above_for(fd)?;
+    system.read(tag, fd, target)
+}
+
+/// The bytes at `start`; none where `start` is null.
+///
+/// # Safety
+/// They are the caller's, and initialised.
+unsafe fn bytes<'a>(start: *const u8, length: usize) -> &'a [u8] {
+    // SAFETY: the caller's promise.
+    if start.is_null() { &[] } else { unsafe { core::slice::from_raw_parts(start, length) } }
+}
+
+/// The same, to write into.
+///
+/// # Safety
+/// They are the caller's alone. They need not be initialised: nothing reads them here.
+unsafe fn bytes_mut<'a>(start: *mut u8, length: usize) -> &'a mut [u8] {
+    // SAFETY: the caller's promise.
+    if start.is_null() { &mut [] } else { unsafe { core::slice::from_raw_parts_mut(start, length) } }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_write(fd: i32, source: *const u8, length: usize) -> isize {
+    // SAFETY: the caller's buffer.
+    number(write(fd, unsafe { bytes(source, length) })) as isize
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_read(fd: i32, target: *mut u8, length: usize) -> isize {
+    // SAFETY: the caller's buffer.
+    number(read(fd, unsafe { bytes_mut(target, length) })) as isize
+}
+
+/// Moves one buffer after another until one is not moved whole.
+///
+/// # Safety
+/// `vectors` are `count` buffers of the caller.
+unsafe fn each(
+    vectors: *const iovec,
+    count: usize,
+    mut one: impl FnMut(&iovec) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    if vectors.is_null() {
+        return if count == 0 { Ok(0) } else { Err(Errno::INVALID) };
+    }
+    let mut total = 0;
+    // SAFETY: the caller's promise.
+    for vector in unsafe { core::slice::from_raw_parts(vectors, count) } {
+        match one(vector) {
+            Ok(moved) => {
+                total += moved;
+                if moved < vector.iov_len {
+                    break;
+                }
+            }
+            Err(error) if total == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(total)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_writev(fd: i32, vectors: *const iovec, count: usize) -> isize {
+    // SAFETY: the caller's buffers.
+    number(unsafe { each(vectors, count, |one| write(fd, bytes(one.iov_base.cast(), one.iov_len))) }) as isize
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_readv(fd: i32, vectors: *const iovec, count: usize) -> isize {
+    // SAFETY: the caller's buffers.
+    number(unsafe { each(vectors, count, |one| read(fd, bytes_mut(one.iov_base.cast(), one.iov_len))) })
+        as isize
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_open(name: *const c_char, flags: i32, mode: i32) -> i32 {
+    // SAFETY: the caller's string.
+    let open = || {
+        above(Errno::NOT_SUPPORTED)?.1.open(thread::activity(), unsafe { path(name)? }, flags, mode as u32)
+    };
+    small_number(open())
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_close(fd: i32) -> i32 {
+    status(match fd {
+        // The console stays.
+        0..FIRST_FILE => Ok(()),
+        _ => above_for(fd).and_then(|(tag, system)| system.close(tag, fd)),
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_lseek(fd: i32, offset: isize, whence: i32) -> isize {
+    let position = match fd {
+        0..FIRST_FILE => Err(Errno::ILLEGAL_SEEK),
+        _ => above_for(fd).and_then(|(tag, system)| system.seek(tag, fd, offset as i64, whence)),
+    };
+    number(position) as isize
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_dup(fd: i32) -> i32 {
+    small_number(above_for(fd).and_then(|(tag, system)| system.dup(tag, fd)))
+}
+
+/// Writes a status as the ABI has it.
+///
+/// # Safety
+/// `target` is null or the caller's structure.
+unsafe fn put_status(found: Result<FileStatus, Errno>, target: *mut stat) -> i32 {
+    let put = || {
+        let found = found?;
+        if target.is_null() {
+            return Err(Errno::INVALID);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { target.write(abi_status(&found)) };
+        Ok(())
+    };
+    status(put())
+}
+
+fn abi_status(found: &FileStatus) -> stat {
+    let time = |ns: i64| timespec {
+        tv_sec: ns.div_euclid(1_000_000_000),
+        tv_nsec: ns.rem_euclid(1_000_000_000) as i32,
+    };
+    let kind = match found.kind {
+        FileKind::Regular => hermit_abi::S_IFREG,
+        FileKind::Directory => hermit_abi::S_IFDIR,
+        FileKind::Link => hermit_abi::S_IFLNK,
+        FileKind::Character => hermit_abi::S_IFCHR,
+    };
+    stat {
+        st_ino: found.number,
+        st_nlink: found.names,
+        st_mode: kind | found.mode & 0o7777,
+        st_size: i64::try_from(found.size).unwrap_or(i64::MAX),
+        st_blksize: 4096,
+        st_blocks: i64::try_from(found.size.div_ceil(512)).unwrap_or(i64::MAX),
+        st_atim: time(found.accessed),
+        st_mtim: time(found.modified),
+        st_ctim: time(found.changed),
+        ..stat::default()
+    }
+}
+
+/// What the console's descriptors are.
+const CONSOLE: FileStatus = FileStatus {
+    kind: FileKind::Character,
+    size: 0,
+    mode: 0o600,
+    number: 0,
+    names: 1,
+    accessed: 0,
+    modified: 0,
+    changed: 0,
+};
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_fstat(fd: i32, target: *mut stat) -> i32 {
+    let found = match fd {
+        0..FIRST_FILE => Ok(CONSOLE),
+        _ => above_for(fd).and_then(|(tag, system)| system.fstat(tag, fd)),
+    };
+    // SAFETY: the caller's structure.
+    unsafe { put_status(found, target) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_stat(name: *const c_char, target: *mut stat) -> i32 {
+    // SAFETY: the caller's string.
+    let find = || above(Errno::NOT_SUPPORTED)?.1.stat(thread::activity(), unsafe { path(name)? });
+    // SAFETY: the caller's structure.
+    unsafe { put_status(find(), target) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_lstat(name: *const c_char, target: *mut stat) -> i32 {
+    // SAFETY: the caller's string.
+    let find = || above(Errno::NOT_SUPPORTED)?.1.lstat(thread::activity(), unsafe { path(name)? });
+    // SAFETY: the caller's structure.
+    unsafe { put_status(find(), target) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_mkdir(name: *const c_char, mode: u32) -> i32 {
+    // SAFETY: the caller's string.
+    let make = || above(Errno::NOT_SUPPORTED)?.1.mkdir(thread::activity(), unsafe { path(name)? }, mode);
+    status(make())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_rmdir(name: *const c_char) -> i32 {
+    // SAFETY: the caller's string.
+    let remove = || above(Errno::NOT_SUPPORTED)?.1.rmdir(thread::activity(), unsafe { path(name)? });
+    status(remove())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_unlink(name: *const c_char) -> i32 {
+    // SAFETY: the caller's string.
+    let remove = || above(Errno::NOT_SUPPORTED)?.1.unlink(thread::activity(), unsafe { path(name)? });
+    status(remove())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_getdents64(fd: i32, target: *mut dirent64, bytes: usize) -> i64 {
+    // SAFETY: the caller's buffer.
+    let target = unsafe { bytes_mut(target.cast(), bytes) };
+    number(above_for(fd).and_then(|(tag, system)| put_entries(&system.read_directory(tag, fd)?, target)))
+}
+
+/// Writes the entries as the ABI has them: the bytes they take, or `EINVAL` if
+/// they do not fit.
+fn put_entries(entries: &[system::DirectoryEntry], target: &mut [u8]) -> Result<usize, Errno> {
+    const NAME: usize = offset_of!(dirent64, d_name);
+    let mut start = 0;
+    for entry in entries {
+        let length = (NAME + entry.name.len() + 1).next_multiple_of(align_of::<dirent64>());
+        let record = target.get_mut(start..start + length).ok_or(Errno::INVALID)?;
+        start += length;
+        record.fill(0);
+        let kind = match entry.kind {
+            FileKind::Regular => hermit_abi::DT_REG,
+            FileKind::Directory => hermit_abi::DT_DIR,
+            FileKind::Link => hermit_abi::DT_LNK,
+            FileKind::Character => hermit_abi::DT_CHR,
+        };
+        let length = u16::try_from(length).map_err(|_| Errno::NAME_TOO_LONG)?;
+        record[offset_of!(dirent64, d_ino)..][..8].copy_from_slice(&entry.number.to_ne_bytes());
+        record[offset_of!(dirent64, d_off)..][..8].copy_from_slice(&(start as i64).to_ne_bytes());
+        record[offset_of!(dirent64, d_reclen)..][..2].copy_from_slice(&length.to_ne_bytes());
+        record[offset_of!(dirent64, d_type)] = kind;
+        record[NAME..NAME + entry.name.len()].copy_from_slice(&entry.name);
+    }
+    Ok(start)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_fcntl(_fd: i32, _command: i32, _argument: i32) -> i32 {
+    status(Err(Errno::NOT_SUPPORTED))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_ioctl(_fd: i32, _command: i32, _argument: *mut c_void) -> i32 {
+    status(Err(Errno::NOT_SUPPORTED))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_eventfd(_value: u64, _flags: i16) -> i32 {
+    status(Err(Errno::NOT_SUPPORTED))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_poll(_descriptors: *mut hermit_abi::pollfd, _count: usize, _timeout: i32) -> i32 {
+    status(Err(Errno::NOT_SUPPORTED))
+}

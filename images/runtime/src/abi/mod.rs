@@ -1,0 +1,55 @@
+//! The Hermit ABI: the functions that `std` for `x86_64-unknown-hermit` calls.
+//!
+//! Each is a thin face: it checks what it is given, calls what does the work,
+//! and turns the result into a number (negative: an error number). What the
+//! runtime does not have answers `-ENOSYS`; nothing pretends. Signatures follow
+//! the `hermit-abi` crate, version 0.5.
+//!
+//! Pointers come from `std` in the same address space and are trusted as far
+//! as `std` is; only null is refused where the ABI says so.
+
+mod files;
+mod memory;
+mod net;
+mod threads;
+mod time;
+
+use crate::system::Errno;
+use crate::threads::scheduler;
+
+/// The number for a result, and the thread's error number where it is one.
+fn number<T: TryInto<i64>>(result: Result<T, Errno>) -> i64 {
+    match result.map(TryInto::try_into) {
+        Ok(Ok(value)) => value,
+        Ok(Err(_)) => failed(Errno(hermit_abi::errno::EOVERFLOW)),
+        Err(error) => failed(error),
+    }
+}
+
+/// The same as a 32-bit number.
+fn small_number<T: TryInto<i64>>(result: Result<T, Errno>) -> i32 {
+    i32::try_from(number(result)).unwrap_or(-hermit_abi::errno::EOVERFLOW)
+}
+
+/// The same for what has no value.
+fn status(result: Result<(), Errno>) -> i32 {
+    small_number(result.map(|()| 0i64))
+}
+
+/// Remembers an error number for `sys_get_errno`.
+fn failed(Errno(error): Errno) -> i64 {
+    scheduler::with_current(|thread| thread.error = error);
+    -i64::from(error)
+}
+
+/// The calling thread's last error number.
+#[unsafe(no_mangle)]
+extern "C" fn sys_get_errno() -> i32 {
+    scheduler::with_current(|thread| thread.error).unwrap_or(0)
+}
+
+/// The same, by its other name.
+#[unsafe(no_mangle)]
+extern "C" fn sys_errno() -> i32 {
+    sys_get_errno()
+}

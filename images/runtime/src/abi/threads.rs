@@ -1,0 +1,146 @@
+//! The ABI's threads, futexes, and the end of the program.
+
+use super::{status, time};
+use crate::clock;
+use crate::exit::{ExitCode, exit};
+use crate::system::{self, Errno};
+use crate::thread;
+use crate::threads::futex::{self, NotWoken};
+use crate::threads::scheduler;
+use crate::threads::thread::{Priority, ThreadId};
+use core::sync::atomic::AtomicU32;
+use hermit_abi::{FUTEX_RELATIVE_TIMEOUT, timespec};
+
+/// Stack bytes of a thread made by `sys_spawn`, which does not say.
+const DEFAULT_STACK: usize = 1 << 20;
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_spawn2(
+    function: extern "C" fn(usize),
+    argument: usize,
+    priority: u8,
+    stack: usize,
+    _core: isize,
+) -> ThreadId {
+    scheduler::spawn(function, argument, Priority::from_number(priority), stack).unwrap_or(0)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_spawn(
+    id: *mut ThreadId,
+    function: extern "C" fn(usize),
+    argument: usize,
+    priority: u8,
+    _core: isize,
+) -> i32 {
+    let spawned = scheduler::spawn(function, argument, Priority::from_number(priority), DEFAULT_STACK);
+    let Some(spawned) = spawned else { return status(Err(Errno::OUT_OF_MEMORY)) };
+    if !id.is_null() {
+        // SAFETY: the caller's variable.
+        unsafe { *id = spawned };
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_join(id: ThreadId) -> i32 {
+    scheduler::join(id);
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_yield() {
+    scheduler::yield_now();
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_getpid() -> i32 {
+    thread::current() as i32
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_get_priority() -> u8 {
+    scheduler::with_current(|thread| thread.priority).map_or(0, |priority| priority as u8)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_set_priority(id: ThreadId, priority: u8) {
+    scheduler::set_priority(id, Priority::from_number(priority));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_available_parallelism() -> usize {
+    1
+}
+
+/// The word at an address, which must be aligned and not null.
+///
+/// # Safety
+/// Such an address is a futex that lives as long as the result is used.
+unsafe fn word<'a>(address: *mut u32) -> Result<&'a AtomicU32, Errno> {
+    if address.is_null() || !address.is_aligned() {
+        return Err(Errno::INVALID);
+    }
+    // SAFETY: not null and aligned (checked above); the rest is the caller's promise.
+    Ok(unsafe { AtomicU32::from_ptr(address) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_futex_wait(
+    address: *mut u32,
+    expected: u32,
+    timeout: *const timespec,
+    flags: u32,
+) -> i32 {
+    // SAFETY: the caller's futex.
+    let word = match unsafe { word(address) } {
+        Ok(word) if flags & !FUTEX_RELATIVE_TIMEOUT == 0 => word,
+        Ok(_) => return status(Err(Errno::INVALID)),
+        Err(error) => return status(Err(error)),
+    };
+    // SAFETY: null, or the caller's structure.
+    let deadline = match unsafe { timeout.as_ref() }.map(time::nanoseconds) {
+        None => None,
+        Some(None) => return status(Err(Errno::INVALID)),
+        Some(Some(span)) if flags & FUTEX_RELATIVE_TIMEOUT != 0 => Some(clock::now_ns().saturating_add(span)),
+        Some(absolute) => absolute,
+    };
+    status(futex::wait(word, expected, deadline).map_err(|reason| match reason {
+        NotWoken::Changed => Errno::AGAIN,
+        NotWoken::TimedOut => Errno::TIMED_OUT,
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_futex_wake(address: *mut u32, count: i32) -> i32 {
+    let all = count == i32::MAX;
+    // A waker may come when the futex is gone already (its waiter saw the
+    // change and went on), so the word is never looked at.
+    // SAFETY: see above; std passes a futex.
+    match (unsafe { word(address) }, usize::try_from(count)) {
+        (Ok(word), Ok(count)) => {
+            let woken = futex::wake(word, if all { usize::MAX } else { count });
+            i32::try_from(woken).unwrap_or(i32::MAX)
+        }
+        _ => status(Err(Errno::INVALID)),
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_exit(code: i32) -> ! {
+    match (thread::activity(), system::installed()) {
+        (tag @ 1.., Some(system)) => system.exit(tag, code),
+        _ => exit(ExitCode::Shutdown),
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_abort() -> ! {
+    match (thread::activity(), system::installed()) {
+        (tag @ 1.., Some(system)) => system.abort(tag),
+        _ => {
+            let out_of_memory = scheduler::with_current(|thread| thread.allocation_failed);
+            exit(if out_of_memory == Some(true) { ExitCode::OutOfMemory } else { ExitCode::Panic })
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! From the first instruction to `main`.
+//!
+//! ```text
+//! entry      long mode, boot page tables           (assembly)
+//! start      memory map and command line copied
+//!            console, frames, page tables, GDT/TSS/IDT
+//!            APIC, clock
+//! thread 1   std's runtime_entry -> main -> sys_exit
+//! ```
+
+pub mod entry;
+pub mod start_info;
+
+use crate::exit::{ExitCode, exit};
+use crate::memory::{self, frames, paging};
+use crate::processor::{apic, critical::Locked, descriptors, features};
+use crate::threads::scheduler;
+use crate::threads::thread::Priority;
+use crate::{clock, console};
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::c_char;
+use start_info::{BootInfo, MAX_COMMAND_LINE, MAX_RAM};
+
+/// Bytes of the stack of `main`; frames are mapped on first touch.
+const MAIN_STACK: usize = 4 << 20;
+
+static BOOT: Locked<BootInfo> = Locked::new(BootInfo {
+    ram: [const { 0..0 }; MAX_RAM],
+    command_line: [0; MAX_COMMAND_LINE],
+    command_line_length: 0,
+});
+
+unsafe extern "C" {
+    /// `std`'s entry: sets up arguments and environment, calls `main`, and exits.
+    fn runtime_entry(argc: i32, argv: *const *const c_char, env: *const *const c_char) -> !;
+}
+
+/// The first Rust code. Interrupts stay off until the first thread runs.
+pub(crate) extern "C" fn start(start_info: usize) -> ! {
+    console::initialize();
+    // SAFETY: the entry passed on what the loader passed, and mapped the first GiB.
+    if !BOOT.with(|boot| unsafe { start_info::read(start_info, boot) }) {
+        refuse("the loader passed no memory map (this image wants a PVH loader, QEMU's -kernel)");
+    }
+    memory::choose_routines(features::accelerator() == features::Accelerator::Kvm);
+    let ram = BOOT.with(|boot| boot.ram.clone());
+    frames::initialize(&ram, paging::end_of_image());
+    if paging::initialize(&ram).is_err() {
+        refuse("there is not enough memory for the page tables");
+    }
+    descriptors::initialize();
+    if apic::initialize().is_err() {
+        refuse("there is not enough memory for the page tables");
+    }
+    clock::initialize();
+    apic::start_timer();
+    if scheduler::spawn(first_thread, 0, Priority::Normal, MAIN_STACK).is_none() {
+        refuse("there is not enough memory for the first thread");
+    }
+    scheduler::start()
+}
+
+/// Ends the VM with a sentence.
+fn refuse(reason: &str) -> ! {
+    console::emergency(format_args!("boot: {reason}"));
+    exit(ExitCode::Refused)
+}
+
+/// Hands over to `std`. Words of the command line become arguments; those of
+/// the form `NAME=value` with a name in capitals become the environment.
+extern "C" fn first_thread(_: usize) {
+    let line = command_line();
+    let is_variable = |word: &&str| {
+        let name = word.split_once('=').map_or("", |(name, _)| name);
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
+    let arguments =
+        core::iter::once("cyanea").chain(line.split_whitespace().filter(|word| !is_variable(word)));
+    let (count, arguments) = strings(arguments);
+    let (_, environment) = strings(line.split_whitespace().filter(is_variable));
+    // SAFETY: both are lists of zero-terminated strings with a null at the end, for good.
+    unsafe { runtime_entry(count as i32, arguments, environment) }
+}
+
+/// How many words there are, and a list of them as C has it, which stays for good.
+fn strings<'a>(words: impl Iterator<Item = &'a str>) -> (usize, *const *const c_char) {
+    // A word cannot hold a zero: the command line ends at its first.
+    let words: Vec<CString> = words.filter_map(|word| CString::new(word).ok()).collect();
+    let mut list: Vec<*const c_char> = words.into_iter().map(|word| word.into_raw().cast_const()).collect();
+    let count = list.len();
+    list.push(core::ptr::null());
+    (count, list.leak().as_ptr())
+}
+
+/// The kernel command line; empty where it is not UTF-8.
+pub fn command_line() -> &'static str {
+    BOOT.with(|boot| {
+        // SAFETY: the boot wrote it once, before the first thread, and nobody ever does again.
+        let line: &'static [u8] =
+            unsafe { core::slice::from_raw_parts(boot.command_line.as_ptr(), boot.command_line_length) };
+        core::str::from_utf8(line).unwrap_or("")
+    })
+}
+
+/// The value of the first word `name=value` on the command line.
+pub fn parameter(name: &str) -> Option<&'static str> {
+    command_line().split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}

@@ -1,0 +1,126 @@
+//! Physical memory: who gets which part of the RAM.
+//!
+//! ```text
+//! image | page tables of the boot | heap, growing up -> ... <- frames, growing down |
+//! ```
+//!
+//! In each stretch of RAM the heap takes from the bottom and single frames
+//! (thread stacks, later page tables) come from the top, until the two meet.
+//! The heap leaves [`RESERVE`] bytes, so that a program that used up the heap
+//! takes no stack from the others; where even these are gone, a frame is taken
+//! from what is free within the heap. Frames given back wait in a list that is
+//! written into the frames themselves, or go back into the heap. Nothing is
+//! touched before it is handed out.
+
+use super::{PAGE, heap};
+use crate::boot::start_info::MAX_RAM;
+use crate::processor::critical::Locked;
+use core::alloc::Layout;
+use core::ops::Range;
+
+/// Bytes of each stretch that the heap leaves to the frames.
+const RESERVE: usize = 256 * 1024;
+/// A frame, as the heap sees it.
+// SAFETY: the size and the alignment are powers of two and not zero.
+const FRAME: Layout = unsafe { Layout::from_size_align_unchecked(PAGE, PAGE) };
+
+/// The RAM beyond the image. Identity-mapped, so addresses are both physical and virtual.
+pub struct Frames {
+    /// What is left of each stretch.
+    stretches: [Range<usize>; MAX_RAM],
+    /// Where each stretch ended in the beginning.
+    ends: [usize; MAX_RAM],
+    /// The frame given back last; its first word is the address of the one before.
+    free: usize,
+}
+
+/// More room for the heap.
+pub struct Room {
+    /// Addresses of the new room.
+    pub range: Range<usize>,
+}
+
+static FRAMES: Locked<Frames> =
+    Locked::new(Frames { stretches: [const { 0..0 }; MAX_RAM], ends: [0; MAX_RAM], free: 0 });
+
+/// Takes over the RAM; what lies below `image_end` is not used.
+pub fn initialize(ram: &[Range<u64>; MAX_RAM], image_end: usize) {
+    FRAMES.with(|frames| {
+        for (stretch, given) in frames.stretches.iter_mut().zip(ram) {
+            let start = (given.start as usize).max(image_end).next_multiple_of(PAGE);
+            let end = given.end as usize / PAGE * PAGE;
+            *stretch = start..end.max(start);
+        }
+        frames.stretches.sort_unstable_by_key(|stretch| (stretch.is_empty(), stretch.start));
+        for (end, stretch) in frames.ends.iter_mut().zip(&frames.stretches) {
+            *end = stretch.end;
+        }
+    });
+}
+
+/// A frame from the bottom, while the boot's page tables reach no further than the first GiB.
+pub fn take_low() -> Option<usize> {
+    FRAMES.with(|frames| {
+        let frame = frames.stretches[0].start;
+        (frame + PAGE <= frames.stretches[0].end).then(|| {
+            frames.stretches[0].start += PAGE;
+            frame
+        })
+    })
+}
+
+/// A frame, its content whatever was in it.
+pub fn take() -> Option<usize> {
+    let fresh = FRAMES.with(|frames| {
+        if frames.free != 0 {
+            let frame = frames.free;
+            // SAFETY: a frame in the list is RAM that nobody uses, and its first word is the list's.
+            frames.free = unsafe { *(frame as *const usize) };
+            return Some(frame);
+        }
+        let stretch = frames.stretches.iter_mut().find(|stretch| stretch.len() >= PAGE)?;
+        stretch.end -= PAGE;
+        Some(stretch.end)
+    });
+    fresh.or_else(|| heap::allocate_within(FRAME))
+}
+
+/// Gives a frame back.
+///
+/// # Safety
+/// It came from [`take`] and nobody uses it any more.
+pub unsafe fn give(frame: usize) {
+    let of_heap = FRAMES.with(|frames| {
+        let mut stretches = frames.stretches.iter().zip(frames.ends);
+        let of_heap = !stretches.any(|(stretch, end)| (stretch.end..end).contains(&frame));
+        if !of_heap {
+            // SAFETY: the caller's promise: the frame is RAM of nobody.
+            unsafe { *(frame as *mut usize) = frames.free };
+            frames.free = frame;
+        }
+        of_heap
+    });
+    if of_heap {
+        // SAFETY: it is no frame from the top, so `take` had it from the heap.
+        unsafe { heap::free(frame as *mut u8, FRAME) };
+    }
+}
+
+/// Room for the heap: `wanted` bytes if there are as many in one piece, else at
+/// least `needed`. It adjoins the room given before wherever it can.
+pub fn take_room(needed: usize, wanted: usize) -> Option<Room> {
+    FRAMES.with(|frames| {
+        let needed = needed.next_multiple_of(PAGE);
+        let room = |stretch: &Range<usize>| stretch.len().saturating_sub(RESERVE);
+        let stretch = frames.stretches.iter_mut().find(|stretch| room(stretch) >= needed)?;
+        let bytes = room(stretch).min(wanted.next_multiple_of(PAGE));
+        let range = stretch.start..stretch.start + bytes;
+        stretch.start = range.end;
+        Some(Room { range })
+    })
+}
+
+/// Bytes of RAM that nobody has taken yet.
+pub fn untouched() -> usize {
+    FRAMES.with(|frames| frames.stretches.iter().map(|stretch| stretch.len()).sum())
+}

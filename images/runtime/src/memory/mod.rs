@@ -1,0 +1,11 @@
+//! Memory of the VM: frames, page tables, heap, and the routines that copy.
+
+pub mod frames;
+pub mod heap;
+pub mod paging;
+mod routines;
+
+pub use routines::choose as choose_routines;
+
+/// Bytes of a page and of a frame.
+pub const PAGE: usize = 4096;

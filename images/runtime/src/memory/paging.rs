@@ -1,0 +1,268 @@
+//! The page tables: who may do what with which address.
+//!
+//! ```text
+//! 0 ... 2 MiB             nothing: null pointers fault
+//! 2 MiB ... image_end     the image, in 4 KiB pages: text R+X, constants R, data R+W
+//! ... end of RAM          identity map, in 2 MiB pages, R+W: heap and frames
+//! MAPPINGS ...            devices and regions, mapped when asked for, one guard page between
+//! STACKS ...              thread stacks (threads/stack.rs): guard page below, frames on first touch
+//! ```
+//!
+//! No page is both writable and executable. A page of a stack that was never
+//! touched has a *demand* entry, a guard page has a *guard* entry: both are not
+//! present, and tell the page-fault handler what it has met.
+
+use super::{PAGE, frames};
+use crate::boot::start_info::MAX_RAM;
+use crate::processor::critical::Locked;
+use core::ops::Range;
+use x86_64::registers::control::{Cr3, Cr3Flags};
+use x86_64::structures::paging::PageTableFlags as Flags;
+use x86_64::structures::paging::page_table::{PageTable, PageTableEntry};
+use x86_64::structures::paging::{PhysFrame, Size4KiB};
+use x86_64::{PhysAddr, VirtAddr};
+
+/// Bytes of a large page.
+const LARGE: usize = 2 << 20;
+/// Where devices and regions are mapped.
+const MAPPINGS: usize = 0x6000_0000_0000;
+/// Where thread stacks are mapped.
+pub const STACKS: usize = 0x7000_0000_0000;
+/// The end of the addresses for thread stacks.
+const STACKS_END: usize = 0x7fff_0000_0000;
+/// A software bit of an entry that is not present: map a frame on first touch.
+const DEMAND: Flags = Flags::BIT_9;
+/// A software bit of an entry that is not present: the guard page below a stack.
+const GUARD: Flags = Flags::BIT_10;
+
+/// How a mapping treats the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// Registers of a device: every access reaches it, in order.
+    Uncached,
+    /// Memory.
+    WriteBack,
+}
+
+/// There is no frame left for a page or a page table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfFrames;
+
+/// What a page fault met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A stack's next page, which is mapped now.
+    Grown,
+    /// A stack's next page, for which there is no frame.
+    OutOfFrames,
+    /// The guard page below a stack.
+    StackOverflow,
+    /// An address where nothing is, or that may not be used so.
+    Invalid,
+}
+
+/// The tables, and how far the windows have been given out.
+struct AddressSpace {
+    root: usize,
+    next_mapping: usize,
+    next_stack: usize,
+}
+
+static SPACE: Locked<AddressSpace> =
+    Locked::new(AddressSpace { root: 0, next_mapping: MAPPINGS, next_stack: STACKS });
+
+unsafe extern "C" {
+    safe static image_start: u8;
+    safe static constants_start: u8;
+    safe static data_start: u8;
+    safe static image_end: u8;
+}
+
+/// The first address after the image.
+pub fn end_of_image() -> usize {
+    &raw const image_end as usize
+}
+
+impl AddressSpace {
+    /// The table at physical `address`.
+    fn table(&mut self, address: usize) -> &mut PageTable {
+        // SAFETY: tables are frames in the identity map (or in the boot's map of
+        // the first GiB), used as tables alone, and reached through `self` only.
+        unsafe { &mut *(address as *mut PageTable) }
+    }
+
+    /// The entry for the page at `address`: of its 2 MiB page if `large`, else
+    /// of its 4 KiB page. Missing tables are made of frames from `take`.
+    fn entry(
+        &mut self,
+        address: usize,
+        large: bool,
+        take: fn() -> Option<usize>,
+    ) -> Result<&mut PageTableEntry, OutOfFrames> {
+        let mut table = self.root;
+        for shift in [39, 30, 21].into_iter().take(if large { 2 } else { 3 }) {
+            let entry = &self.table(table)[address >> shift & 511];
+            if entry.is_unused() {
+                let fresh = take().ok_or(OutOfFrames)?;
+                self.table(fresh).zero();
+                let flags = Flags::PRESENT | Flags::WRITABLE;
+                self.table(table)[address >> shift & 511].set_addr(PhysAddr::new(fresh as u64), flags);
+                table = fresh;
+            } else {
+                table = entry.addr().as_u64() as usize;
+            }
+        }
+        let shift = if large { 21 } else { 12 };
+        Ok(&mut self.table(table)[address >> shift & 511])
+    }
+
+    /// The entry for the 4 KiB page at `address`, if there is a table for it.
+    fn find(&mut self, address: usize) -> Option<&mut PageTableEntry> {
+        let mut table = self.root;
+        for shift in [39, 30, 21] {
+            let entry = &self.table(table)[address >> shift & 511];
+            if !entry.flags().contains(Flags::PRESENT) || entry.flags().contains(Flags::HUGE_PAGE) {
+                return None;
+            }
+            table = entry.addr().as_u64() as usize;
+        }
+        Some(&mut self.table(table)[address >> 12 & 511])
+    }
+
+    /// Maps `range` one to one in 4 KiB pages.
+    fn identity(&mut self, range: Range<usize>, flags: Flags) -> Result<(), OutOfFrames> {
+        for page in range.step_by(PAGE) {
+            self.entry(page, false, frames::take_low)?.set_addr(PhysAddr::new(page as u64), flags);
+        }
+        Ok(())
+    }
+
+    /// Maps the image, and the RAM beyond it.
+    fn build(&mut self, ram: &[Range<u64>; MAX_RAM]) -> Result<(), OutOfFrames> {
+        self.root = frames::take_low().ok_or(OutOfFrames)?;
+        let root = self.root;
+        self.table(root).zero();
+        let text = &raw const image_start as usize..&raw const constants_start as usize;
+        let constants = text.end..&raw const data_start as usize;
+        let end = end_of_image();
+        let data = Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE;
+        self.identity(text.clone(), Flags::PRESENT)?;
+        self.identity(constants.clone(), Flags::PRESENT | Flags::NO_EXECUTE)?;
+        self.identity(constants.end..end.next_multiple_of(LARGE), data)?;
+        for stretch in ram {
+            let first = (stretch.start as usize / LARGE * LARGE).max(end.next_multiple_of(LARGE));
+            for page in (first..stretch.end as usize).step_by(LARGE) {
+                let entry = self.entry(page, true, frames::take_low)?;
+                entry.set_addr(PhysAddr::new(page as u64), data | Flags::HUGE_PAGE);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Builds the page tables and switches to them. The first 2 MiB vanish.
+pub fn initialize(ram: &[Range<u64>; MAX_RAM]) -> Result<(), OutOfFrames> {
+    SPACE.with(|space| {
+        space.build(ram)?;
+        let root = PhysFrame::<Size4KiB>::containing_address(PhysAddr::new(space.root as u64));
+        // SAFETY: the new tables map the image, its stacks and all RAM as before.
+        unsafe { Cr3::write(root, Cr3Flags::empty()) };
+        Ok(())
+    })
+}
+
+/// Maps `bytes` bytes of physical memory at `physical`, for good.
+///
+/// Large pages are used where the physical address allows it.
+///
+/// # Safety
+/// Nothing but devices or their memory is there, not the VM's RAM.
+pub unsafe fn map(physical: u64, bytes: usize, caching: Caching) -> Result<*mut u8, OutOfFrames> {
+    let mut flags = Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE;
+    if caching == Caching::Uncached {
+        flags |= Flags::NO_CACHE | Flags::WRITE_THROUGH;
+    }
+    let physical = physical as usize;
+    let large = physical % LARGE == 0 && bytes >= LARGE;
+    SPACE.with(|space| {
+        let (step, flags) = if large { (LARGE, flags | Flags::HUGE_PAGE) } else { (PAGE, flags) };
+        let start = space.next_mapping.next_multiple_of(step);
+        let offset = physical % PAGE;
+        let bytes = (offset + bytes).next_multiple_of(step);
+        space.next_mapping = start + bytes + PAGE;
+        for done in (0..bytes).step_by(step) {
+            let target = PhysAddr::new((physical - offset + done) as u64);
+            space.entry(start + done, large, frames::take)?.set_addr(target, flags);
+        }
+        Ok((start + offset) as *mut u8)
+    })
+}
+
+/// Addresses for a stack of `bytes` bytes, a multiple of the page size, below
+/// which there is a guard page: a fresh range, every page of which waits for
+/// its first touch.
+pub fn reserve_stack(bytes: usize) -> Result<Range<usize>, OutOfFrames> {
+    let range = SPACE.with(|space| {
+        let start = space.next_stack + PAGE;
+        if bytes > STACKS_END - start {
+            return Err(OutOfFrames);
+        }
+        space.next_stack = start + bytes;
+        Ok(start..start + bytes)
+    })?;
+    arm_stack(&range)?;
+    Ok(range)
+}
+
+/// Makes every page of a stack wait for its first touch, and guards it.
+pub fn arm_stack(range: &Range<usize>) -> Result<(), OutOfFrames> {
+    SPACE.with(|space| {
+        space.entry(range.start - PAGE, false, frames::take)?.set_addr(PhysAddr::zero(), GUARD);
+        for page in range.clone().step_by(PAGE) {
+            space.entry(page, false, frames::take)?.set_addr(PhysAddr::zero(), DEMAND);
+        }
+        Ok(())
+    })
+}
+
+/// Takes the frames of a stack away from it; its addresses then fault.
+///
+/// # Safety
+/// Nobody uses the stack any more.
+pub unsafe fn release_stack(range: &Range<usize>) {
+    SPACE.with(|space| {
+        for page in (range.start - PAGE..range.end).step_by(PAGE) {
+            let Some(entry) = space.find(page) else { continue };
+            if entry.flags().contains(Flags::PRESENT) {
+                let frame = entry.addr().as_u64() as usize;
+                entry.set_unused();
+                x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
+                // SAFETY: the frame came from `take` on a fault and is mapped nowhere any more.
+                unsafe { frames::give(frame) };
+            } else {
+                entry.set_unused();
+            }
+        }
+    });
+}
+
+/// What is at `address`, where a page fault happened; maps the page if it is a
+/// stack's next one.
+pub fn resolve(address: usize) -> Fault {
+    if !(STACKS..STACKS_END).contains(&address) {
+        return Fault::Invalid;
+    }
+    SPACE.with(|space| {
+        let Some(entry) = space.find(address) else { return Fault::Invalid };
+        let flags = entry.flags();
+        if flags.contains(GUARD) {
+            return Fault::StackOverflow;
+        }
+        if flags.contains(Flags::PRESENT) || !flags.contains(DEMAND) {
+            return Fault::Invalid;
+        }
+        let Some(frame) = frames::take() else { return Fault::OutOfFrames };
+        entry.set_addr(PhysAddr::new(frame as u64), Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE);
+        Fault::Grown
+    })
+}

@@ -1,0 +1,8 @@
+//! The processor: its tables, its exceptions and interrupts, its timer.
+
+pub mod apic;
+pub mod critical;
+pub mod descriptors;
+mod faults;
+pub mod features;
+pub mod traps;

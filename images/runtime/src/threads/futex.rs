@@ -1,0 +1,47 @@
+//! Wait until somebody says that a word has changed: what `std`'s locks are made of.
+//!
+//! No wake-up is lost: the word is looked at and the thread put to sleep in one
+//! section.
+
+use super::scheduler;
+use super::thread::Waiting;
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+/// Why a wait ended without a wake-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotWoken {
+    /// The word was not what the caller expected.
+    Changed,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// Sleeps until [`wake`] is called for `word`, unless the word is not
+/// `expected`; at most until the deadline, in nanoseconds of [`crate::clock`].
+pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Result<(), NotWoken> {
+    let condition = || word.load(SeqCst) == expected;
+    match scheduler::block(Waiting::Futex(address(word)), deadline, condition) {
+        None => Err(NotWoken::Changed),
+        Some(true) => Err(NotWoken::TimedOut),
+        Some(false) => Ok(()),
+    }
+}
+
+/// Wakes up to `count` threads that wait for `word`; how many there were. A
+/// more urgent one runs before this returns.
+pub fn wake(word: &AtomicU32, count: usize) -> usize {
+    let woken = wake_quietly(word, count);
+    if woken > 0 {
+        scheduler::reschedule();
+    }
+    woken
+}
+
+/// The same without switching threads: for interrupts, which look at that when they end.
+pub fn wake_quietly(word: &AtomicU32, count: usize) -> usize {
+    scheduler::wake_futex(address(word), count)
+}
+
+fn address(word: &AtomicU32) -> usize {
+    core::ptr::from_ref(word) as usize
+}

@@ -1,0 +1,10 @@
+//! Threads: preemptive, with priorities, each with a stack and thread-locals of its own.
+
+mod context;
+pub mod futex;
+mod list;
+pub mod scheduler;
+mod stack;
+pub mod sync;
+#[expect(clippy::module_inception, reason = "one thread, among the module of threads")]
+pub mod thread;

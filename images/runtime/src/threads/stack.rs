@@ -1,0 +1,92 @@
+//! A thread's stack, with its thread-locals at the top.
+//!
+//! ```text
+//! guard page | stack, growing down from the right | thread-locals | thread control block
+//! ```
+//!
+//! Thread-locals are laid out as variant II of the ELF TLS ABI says: the
+//! thread pointer (the base of `fs`) points at the control block, whose first
+//! word points at itself, and the thread-locals end there. Frames are mapped on
+//! first touch; freed stacks of the usual sizes are kept for reuse as addresses
+//! and page tables, without their frames.
+
+use crate::memory::PAGE;
+use crate::memory::paging::{self, OutOfFrames};
+use crate::processor::critical::Locked;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::ptr::copy_nonoverlapping;
+
+/// Alignment of thread-locals; the linker script gives their section the same.
+const TLS_ALIGNMENT: usize = 64;
+/// Bytes of the control block.
+const CONTROL_BLOCK: usize = 64;
+/// The least stack, without thread-locals: the runtime's own calls need some.
+const LEAST: usize = 32 * 1024;
+
+unsafe extern "C" {
+    safe static tls_start: u8;
+    safe static tls_data_end: u8;
+    safe static tls_end: u8;
+}
+
+/// Addresses of stacks that are free again.
+static FREE: Locked<Vec<Range<usize>>> = Locked::new(Vec::new());
+
+/// A stack that belongs to one thread.
+pub struct Stack {
+    range: Range<usize>,
+    /// The thread pointer.
+    pub thread_pointer: usize,
+    /// Where the stack begins, a multiple of 16; it grows down from here.
+    pub top: usize,
+}
+
+impl Stack {
+    /// A stack of at least `bytes` bytes, its thread-locals in their first state.
+    pub fn new(bytes: usize) -> Result<Self, OutOfFrames> {
+        let template = &raw const tls_start;
+        let data = &raw const tls_data_end as usize - template as usize;
+        let locals = (&raw const tls_end as usize - template as usize).next_multiple_of(TLS_ALIGNMENT);
+        let above = locals + CONTROL_BLOCK;
+        let size = bytes.max(LEAST).checked_add(above + PAGE).ok_or(OutOfFrames)? / PAGE * PAGE;
+        let range = reserve(size)?;
+        let thread_pointer = range.end - CONTROL_BLOCK;
+        let stack = Self { range, thread_pointer, top: thread_pointer - locals };
+        // The pages under the thread-locals, so that a lack of memory shows here.
+        for page in (stack.top / PAGE * PAGE..stack.range.end).step_by(PAGE) {
+            if paging::resolve(page) != paging::Fault::Grown {
+                return Err(OutOfFrames);
+            }
+        }
+        // SAFETY: the pages were just mapped and belong to this stack; the
+        // template is the linker's.
+        unsafe {
+            let target = (thread_pointer - locals) as *mut u8;
+            copy_nonoverlapping(template, target, data);
+            target.add(data).write_bytes(0, locals - data);
+            *(thread_pointer as *mut usize) = thread_pointer;
+        }
+        Ok(stack)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: a stack is dropped when its thread has ended, by another one.
+        unsafe { paging::release_stack(&self.range) };
+        FREE.with(|free| free.push(self.range.clone()));
+    }
+}
+
+/// Addresses for a stack of exactly `size` bytes.
+fn reserve(size: usize) -> Result<Range<usize>, OutOfFrames> {
+    let old = FREE.with(|free| {
+        let position = free.iter().rposition(|range| range.len() == size)?;
+        Some(free.swap_remove(position))
+    });
+    match old {
+        Some(range) => paging::arm_stack(&range).map(|()| range),
+        None => paging::reserve_stack(size),
+    }
+}

@@ -1,0 +1,147 @@
+//! What the runtime knows of a thread, and the table of all threads.
+
+use super::context::Context;
+use super::list::{Index, Link};
+use super::stack::Stack;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// How urgent a thread is. The numbers are the Hermit ABI's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Priority {
+    /// Runs when nobody else wants to.
+    Low = 1,
+    /// Activities.
+    Normal = 2,
+    /// The OS's executor: runs at once when it is woken.
+    High = 3,
+}
+
+impl Priority {
+    /// From the Hermit ABI's number, the nearest that there is.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            0 | 1 => Self::Low,
+            2 => Self::Normal,
+            _ => Self::High,
+        }
+    }
+}
+
+/// Names a thread: uses of its place in the table before it << 16 | place + 1.
+/// A name comes again only after 65,536 threads in the same place. 0 is no thread.
+pub type ThreadId = u32;
+
+/// Most threads at a time.
+const MAX_THREADS: Index = 0xffff;
+
+/// What a thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing: it is ready or running.
+    No,
+    /// Time to pass.
+    Sleep,
+    /// A wake-up at this address (see `futex.rs`).
+    Futex(usize),
+}
+
+/// A thread.
+pub struct Thread {
+    /// Its name.
+    pub id: ThreadId,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Which activity it belongs to; 0 is the OS itself.
+    pub activity: u64,
+    /// Its neighbours in lists.
+    pub links: [Link; 2],
+    /// What it waits for.
+    pub waiting: Waiting,
+    /// When it is woken even so; it is among the sleepers then.
+    pub deadline: Option<u64>,
+    /// Its last wait ended at the deadline.
+    pub timed_out: bool,
+    /// Its last allocation failed: if it aborts now, that is why.
+    pub allocation_failed: bool,
+    /// The last error number that the ABI returned to it.
+    pub error: i32,
+    /// Changes when it ends: whoever joins it waits here.
+    pub ended: Box<core::sync::atomic::AtomicU32>,
+    /// Where it goes on.
+    pub context: Context,
+    /// Its stack.
+    pub stack: Stack,
+}
+
+/// All threads, and the places that are free.
+pub struct Table {
+    threads: Vec<Option<Box<Thread>>>,
+    free: Vec<Index>,
+    /// Counts the uses of each place.
+    uses: Vec<u16>,
+}
+
+impl Table {
+    /// An empty table.
+    pub const fn new() -> Self {
+        Self { threads: Vec::new(), free: Vec::new(), uses: Vec::new() }
+    }
+
+    /// The thread in place `index`.
+    ///
+    /// # Panics
+    /// If there is none: an index does not outlive its thread.
+    pub fn get(&self, index: Index) -> &Thread {
+        self.threads[index as usize].as_deref().expect("a link to a thread that is no more")
+    }
+
+    /// The same, to change it.
+    pub fn get_mut(&mut self, index: Index) -> &mut Thread {
+        self.threads[index as usize].as_deref_mut().expect("a link to a thread that is no more")
+    }
+
+    /// Puts a thread in and names it; `None` if the table is full.
+    pub fn insert(&mut self, mut thread: Box<Thread>) -> Option<(Index, ThreadId)> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                let index = self.threads.len() as Index;
+                if index >= MAX_THREADS {
+                    return None;
+                }
+                self.threads.push(None);
+                self.uses.push(0);
+                // Room for all to become free, so that `remove` does not allocate.
+                self.free.reserve(self.threads.len());
+                index
+            }
+        };
+        let uses = &mut self.uses[index as usize];
+        let id = u32::from(*uses) << 16 | (index + 1);
+        *uses = uses.wrapping_add(1);
+        thread.id = id;
+        self.threads[index as usize] = Some(thread);
+        Some((index, id))
+    }
+
+    /// Takes a thread out.
+    pub fn remove(&mut self, index: Index) -> Option<Box<Thread>> {
+        let thread = self.threads[index as usize].take();
+        self.free.push(index);
+        thread
+    }
+
+    /// The place of a thread that has not ended.
+    pub fn find(&self, id: ThreadId) -> Option<Index> {
+        let index = (id & 0xffff).checked_sub(1)?;
+        let thread = self.threads.get(index as usize)?.as_deref()?;
+        (thread.id == id).then_some(index)
+    }
+
+    /// How many threads there are.
+    pub fn len(&self) -> usize {
+        self.threads.len() - self.free.len()
+    }
+}
