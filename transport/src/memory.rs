@@ -96,6 +96,11 @@ impl SharedMemory {
         Self { first, words, _mapping: self._mapping.clone() }
     }
 
+    /// All words of the window.
+    pub fn words(&self) -> &[AtomicU64] {
+        self.words_at(0, self.words)
+    }
+
     /// `words` words from byte `offset` on.
     #[inline]
     fn words_at(&self, offset: usize, words: usize) -> &[AtomicU64] {

@@ -8,6 +8,7 @@
 //! twice does not run it twice.
 
 use crate::activity::{Activity, Key, Placement, held};
+use crate::files::Files;
 use crate::program::Program;
 use kernel::executor::block_on;
 use kernel::membership::Utility;
@@ -27,6 +28,7 @@ const STACK_BYTES: usize = 2 * 1024 * 1024;
 pub struct Activities {
     /// How this node talks to the others.
     pub messenger: Arc<Messenger>,
+    files: Arc<Files>,
     programs: &'static [Program],
     table: Mutex<Table>,
     next_tag: AtomicU64,
@@ -41,8 +43,8 @@ struct Table {
 
 impl Activities {
     /// A node that carries `programs` and runs nothing yet.
-    pub fn new(messenger: Arc<Messenger>, programs: &'static [Program]) -> Arc<Self> {
-        Arc::new(Self { messenger, programs, table: Mutex::default(), next_tag: AtomicU64::new(1) })
+    pub fn new(messenger: Arc<Messenger>, files: Arc<Files>, programs: &'static [Program]) -> Arc<Self> {
+        Arc::new(Self { messenger, files, programs, table: Mutex::default(), next_tag: AtomicU64::new(1) })
     }
 
     /// The activity whose threads carry `tag`.
@@ -124,6 +126,7 @@ impl Activities {
     }
 
     async fn report(&self, activity: &Activity, end: End) {
+        self.files.close_all(activity.tag);
         activity.flush().await;
         let (task_force, index) = activity.placement.key;
         let request = encode(&tasks::Request::ActivityEnded { task_force, index, end });

@@ -66,6 +66,8 @@ pub enum Received {
     Message(u16, Vec<u8>),
     /// Every other activity has ended and nothing waits.
     AllEnded,
+    /// The activity is to end.
+    Stopped,
 }
 
 impl Activity {
@@ -91,17 +93,6 @@ impl Activity {
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.changed.wake_all();
-    }
-
-    /// Waits until it is asked to end.
-    pub async fn stopped(&self) {
-        loop {
-            let seen = self.changed.count();
-            if self.is_stopped() {
-                return;
-            }
-            self.changed.wait(seen).await;
-        }
     }
 
     /// Notes that another activity of the task force has ended.
@@ -147,6 +138,9 @@ impl Activity {
             if let Some((from, body)) = message {
                 self.changed.wake_all();
                 return Received::Message(from, body);
+            }
+            if self.is_stopped() {
+                return Received::Stopped;
             }
             if all_ended {
                 return Received::AllEnded;

@@ -87,6 +87,12 @@ impl Files {
         Ok(FIRST_DESCRIPTOR + slot as i32)
     }
 
+    /// A second descriptor of the same open file, with the same position.
+    pub fn duplicate(&self, descriptor: i32) -> Result<i32, Errno> {
+        let file = self.file(descriptor)?;
+        self.install(file)
+    }
+
     fn file(&self, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
         let slot = usize::try_from(descriptor - FIRST_DESCRIPTOR).map_err(|_| Errno::BADF)?;
         held(&self.open).get(slot).cloned().flatten().ok_or(Errno::BADF)

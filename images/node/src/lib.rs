@@ -27,14 +27,16 @@ mod service;
 pub use program::{Program, exit_code};
 
 use activities::Activities;
+use files::Files;
 use std::sync::Arc;
 
 /// What a node image's `main` does: joins the machine, and runs the activities
 /// that `tasks` places here, until the machine ends.
 pub fn main(programs: &'static [Program]) -> ! {
     let messenger = vm::join();
-    let activities = Activities::new(messenger.clone(), programs);
-    let node: &'static guest::Node = Box::leak(Box::new(guest::Node::new(activities.clone())));
+    let files = Arc::new(Files::new(messenger.clone()));
+    let activities = Activities::new(messenger.clone(), files.clone(), programs);
+    let node: &'static guest::Node = Box::leak(Box::new(guest::Node::new(activities.clone(), files)));
     runtime::system::install(node);
     cyanea::install(node);
     service::start(&messenger, activities);
@@ -52,6 +54,3 @@ macro_rules! program {
         $crate::Program::new($name, || $crate::exit_code($main()))
     };
 }
-
-/// Shared by everything on this node.
-pub(crate) type Shared<T> = Arc<T>;

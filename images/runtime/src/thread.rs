@@ -36,6 +36,40 @@ pub fn count() -> usize {
     scheduler::count()
 }
 
+/// Ends the threads of an activity: each when it waits (or begins to) or comes
+/// back from a call of the OS (see [`within_call`]); one that only computes goes
+/// on until then. Nothing on their stacks is dropped. Threads that they make
+/// meanwhile end likewise.
+pub fn cancel(activity: u64) {
+    scheduler::cancel(activity);
+}
+
+/// Runs a call of the OS on a program's thread: within it, the thread's waits
+/// are the OS's own and [`cancel`] does not end it. Whether it ends when the
+/// call is over, `then` says.
+pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
+    scheduler::with_current(|thread| thread.calls += 1);
+    let result = call();
+    let ends = scheduler::with_current(|thread| {
+        thread.calls -= 1;
+        then == AfterCall::MayEnd && thread.must_end()
+    });
+    if ends == Some(true) {
+        end();
+    }
+    result
+}
+
+/// What may become of a cancelled thread after a call of the OS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterCall {
+    /// It ends.
+    MayEnd,
+    /// It goes on to its next call or wait: now it may hold a lock of `std`
+    /// (that of standard output, say) that others in this VM need.
+    GoesOn,
+}
+
 /// Ends the calling thread. Nothing on its stack is dropped and no
 /// thread-local's destructor runs; whoever joins it goes on.
 pub fn end() -> ! {

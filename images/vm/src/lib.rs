@@ -13,6 +13,7 @@ use ivshmem::layout::{Part, Region, RegionKind};
 use kernel::membership::Membership;
 use kernel::messenger::{Messenger, Platform};
 use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
+use runtime::thread::Priority;
 use std::sync::Arc;
 use std::time::SystemTime;
 use transport::endpoint::{Doorbell, Endpoint, PeerAddress};
@@ -31,7 +32,8 @@ impl Platform for Bare {
     }
 
     fn wait(&self, deadline_ns: Option<u64>) {
-        runtime::bell::wait(deadline_ns);
+        // Why it ended makes no difference: the messenger looks at everything.
+        let _ = runtime::bell::wait(deadline_ns);
     }
 
     fn poke(&self) {
@@ -57,14 +59,14 @@ pub fn join() -> Arc<Messenger> {
 /// Ends this VM with a sentence.
 pub fn refuse(why: &str) -> ! {
     eprintln!("{why}");
-    runtime::machine::exit(ExitCode::Refused)
+    runtime::exit::exit(ExitCode::Refused)
 }
 
 fn join_or_refuse() -> Result<Arc<Messenger>, String> {
     let control = runtime::regions::control().ok_or("there is no control region")?;
     let control = opened("control region", control, RegionKind::Control)?;
     let membership = Membership::open(&control).map_err(|error| format!("control region: {error}"))?;
-    let peer = Peer(runtime::bell::own_peer());
+    let peer = Peer(runtime::bell::own_peer().ok_or("there is no doorbell")?);
     let own = membership
         .incarnation(peer)
         .ok_or_else(|| format!("the machine does not know this VM, which has peer id {}", peer.0))?;
@@ -108,7 +110,7 @@ pub fn serve(messenger: Arc<Messenger>) -> ! {
             let _ = ready.call(launcher, Pipe::Launcher, &encode(&launcher::Request::Ready)).await;
         }
     });
-    runtime::thread::set_priority(runtime::thread::Priority::High);
+    runtime::thread::set_priority(runtime::thread::current(), Priority::High);
     messenger.run();
-    runtime::machine::exit(ExitCode::Shutdown)
+    runtime::exit::exit(ExitCode::Shutdown)
 }

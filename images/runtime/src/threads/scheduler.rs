@@ -29,6 +29,7 @@ use crate::processor::apic;
 use crate::processor::critical::{self, Locked};
 use crate::processor::traps::{FloatState, TrapFrame};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicU32;
 use x86_64::instructions::interrupts;
@@ -248,10 +249,13 @@ pub fn spawn(
     stack_bytes: usize,
 ) -> Option<ThreadId> {
     let stack = Stack::new(stack_bytes).ok()?;
+    let (activity, cancelled) = with_current(|maker| (maker.activity, maker.cancelled)).unwrap_or_default();
     let thread = Box::new(Thread {
         id: 0,
         priority,
-        activity: whereabouts().map_or(0, |(_, activity)| activity),
+        activity,
+        cancelled,
+        calls: 0,
         links: Default::default(),
         waiting: Waiting::No,
         deadline: None,
@@ -335,12 +339,36 @@ pub fn block(waiting: Waiting, deadline: Option<u64>, condition: impl FnOnce() -
         Some(scheduler.next())
     })?;
     leave(next);
-    Some(SCHEDULER.with(|scheduler| scheduler.running().timed_out))
+    let (timed_out, ends) = SCHEDULER.with(|scheduler| {
+        let thread = scheduler.running();
+        (thread.timed_out, thread.must_end())
+    });
+    if ends {
+        end();
+    }
+    Some(timed_out)
 }
 
 /// Wakes up to `count` threads that wait at `address`, without switching to them.
 pub fn wake_futex(address: usize, count: usize) -> usize {
     SCHEDULER.with(|scheduler| scheduler.wake(address, count))
+}
+
+/// See `thread::cancel`: marks the threads of an activity, and ends the waits
+/// of those that are outside of the OS's calls.
+pub fn cancel(activity: u64) {
+    SCHEDULER.with(|scheduler| {
+        let threads: Vec<Index> = scheduler.table.of(activity).collect();
+        for index in threads {
+            let thread = scheduler.table.get_mut(index);
+            thread.cancelled = true;
+            if thread.must_end() && thread.waiting != Waiting::No {
+                scheduler.end_wait(index, false);
+            }
+        }
+        scheduler.set_timer();
+    });
+    reschedule();
 }
 
 /// Makes room for a more urgent thread, if there is one.

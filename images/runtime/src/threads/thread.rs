@@ -55,6 +55,10 @@ pub struct Thread {
     pub priority: Priority,
     /// Which activity it belongs to; 0 is the OS itself.
     pub activity: u64,
+    /// It is to end as soon as it is outside of the OS's calls (see [`crate::thread::cancel`]).
+    pub cancelled: bool,
+    /// How many of the OS's calls it is within.
+    pub calls: u32,
     /// Its neighbours in lists.
     pub links: [Link; 2],
     /// What it waits for.
@@ -73,6 +77,13 @@ pub struct Thread {
     pub context: Context,
     /// Its stack.
     pub stack: Stack,
+}
+
+impl Thread {
+    /// Whether it is to end now.
+    pub fn must_end(&self) -> bool {
+        self.cancelled && self.calls == 0
+    }
 }
 
 /// All threads, and the places that are free.
@@ -138,6 +149,12 @@ impl Table {
         let index = (id & 0xffff).checked_sub(1)?;
         let thread = self.threads.get(index as usize)?.as_deref()?;
         (thread.id == id).then_some(index)
+    }
+
+    /// The places of an activity's threads.
+    pub fn of(&self, activity: u64) -> impl Iterator<Item = Index> + '_ {
+        let places = self.threads.iter().zip(0..);
+        places.filter(move |(thread, _)| thread.as_ref().is_some_and(|t| t.activity == activity)).map(|(_, i)| i)
     }
 
     /// How many threads there are.

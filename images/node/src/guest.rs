@@ -1,0 +1,289 @@
+//! The calls of programs: `std`'s, which the runtime hands on, and those of the
+//! `cyanea` crate.
+//!
+//! Which activity a call is from, its thread's tag says.
+
+use crate::activities::Activities;
+use crate::activity::{Activity, Key, Received};
+use crate::files::{Files, From, Mode};
+use cyanea::{Error, Message, PoolMemory};
+use hermit_abi as abi;
+use ivshmem::layout::{Part, Region, RegionKind};
+use kernel::errno::Errno;
+use kernel::executor::block_on;
+use kernel::messenger::CallError;
+use kernel::protocol::files::{FileKind, OpenFlags, Status};
+use kernel::protocol::tasks::End;
+use kernel::protocol::{Pipe, decode, encode, node};
+use runtime::system::{DirectoryEntry, FileStatus, System};
+use runtime::thread::{AfterCall, within_call};
+use std::ffi::OsString;
+use std::io;
+use std::os::hermit::ffi::OsStringExt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use transport::memory::SharedMemory;
+
+type Result<T> = std::result::Result<T, runtime::system::Errno>;
+
+/// What stands under the programs of this node.
+pub struct Node {
+    activities: Arc<Activities>,
+    files: Arc<Files>,
+    pool: OnceLock<Option<PoolMemory>>,
+}
+
+/// A call whose thread may end afterwards.
+fn call<T>(call: impl FnOnce() -> std::result::Result<T, Errno>) -> Result<T> {
+    within_call(AfterCall::MayEnd, call).map_err(|error| runtime::system::Errno(error.0))
+}
+
+impl Node {
+    /// The calls of the programs of these activities.
+    pub fn new(activities: Arc<Activities>, files: Arc<Files>) -> Self {
+        Self { activities, files, pool: OnceLock::new() }
+    }
+
+    /// The activity of the calling thread.
+    fn caller(&self) -> Option<Arc<Activity>> {
+        self.activities.tagged(runtime::thread::activity())
+    }
+
+    /// The activity of the calling thread, for a call that only programs make.
+    fn program(&self) -> Arc<Activity> {
+        match self.caller() {
+            Some(activity) => activity,
+            // Its end has been reported: nothing is left to do for this thread.
+            None => runtime::thread::end(),
+        }
+    }
+
+    fn end(&self, tag: u64, end: End) -> ! {
+        if let Some(activity) = self.activities.tagged(tag) {
+            self.activities.ended(&activity, end);
+        }
+        runtime::thread::end()
+    }
+}
+
+impl System for Node {
+    fn write_console(&self, tag: u64, fd: i32, bytes: &[u8]) -> Result<usize> {
+        within_call(AfterCall::GoesOn, || {
+            if let Some(activity) = self.activities.tagged(tag) {
+                block_on(activity.write(fd as u8, bytes));
+            }
+        });
+        Ok(bytes.len())
+    }
+
+    fn open(&self, tag: u64, path: &[u8], flags: i32, mode: u32) -> Result<i32> {
+        let mode = Mode { flags: open_flags(flags), append: flags & abi::O_APPEND != 0, permissions: mode as u16 };
+        call(|| self.files.open(tag, path, mode))
+    }
+
+    fn close(&self, _tag: u64, fd: i32) -> Result<()> {
+        call(|| self.files.close(fd))
+    }
+
+    fn read(&self, _tag: u64, fd: i32, target: &mut [u8]) -> Result<usize> {
+        call(|| self.files.read(fd, target))
+    }
+
+    fn write(&self, _tag: u64, fd: i32, source: &[u8]) -> Result<usize> {
+        call(|| self.files.write(fd, source))
+    }
+
+    fn seek(&self, _tag: u64, fd: i32, offset: i64, whence: i32) -> Result<u64> {
+        call(|| {
+            let from = match whence {
+                abi::SEEK_SET => From::Start,
+                abi::SEEK_CUR => From::Position,
+                abi::SEEK_END => From::End,
+                _ => return Err(Errno::INVAL),
+            };
+            self.files.seek(fd, from, offset)
+        })
+    }
+
+    fn fstat(&self, _tag: u64, fd: i32) -> Result<FileStatus> {
+        call(|| self.files.descriptor_status(fd).map(file_status))
+    }
+
+    fn stat(&self, _tag: u64, path: &[u8]) -> Result<FileStatus> {
+        call(|| self.files.status(path).map(file_status))
+    }
+
+    fn read_directory(&self, _tag: u64, fd: i32) -> Result<Vec<DirectoryEntry>> {
+        call(|| {
+            let entries = self.files.names(fd)?.into_iter().map(|entry| DirectoryEntry {
+                name: entry.name,
+                kind: file_kind(entry.kind),
+                number: entry.inode.into(),
+            });
+            Ok(entries.collect())
+        })
+    }
+
+    fn mkdir(&self, _tag: u64, path: &[u8], mode: u32) -> Result<()> {
+        call(|| self.files.make_directory(path, mode as u16))
+    }
+
+    fn rmdir(&self, _tag: u64, path: &[u8]) -> Result<()> {
+        call(|| self.files.remove_directory(path))
+    }
+
+    fn unlink(&self, _tag: u64, path: &[u8]) -> Result<()> {
+        call(|| self.files.unlink(path))
+    }
+
+    fn dup(&self, _tag: u64, fd: i32) -> Result<i32> {
+        call(|| self.files.duplicate(fd))
+    }
+
+    fn exit(&self, tag: u64, code: i32) -> ! {
+        self.end(tag, End::Exited(code))
+    }
+
+    fn abort(&self, tag: u64) -> ! {
+        self.end(tag, End::Aborted)
+    }
+}
+
+/// How a file is opened, from the Hermit ABI's flags.
+fn open_flags(flags: i32) -> OpenFlags {
+    let mut wanted = match flags & (abi::O_WRONLY | abi::O_RDWR) {
+        abi::O_WRONLY => OpenFlags::WRITE,
+        abi::O_RDWR => OpenFlags::READ | OpenFlags::WRITE,
+        _ => OpenFlags::READ,
+    };
+    for (bit, flag) in [
+        (abi::O_CREAT, OpenFlags::CREATE),
+        (abi::O_EXCL, OpenFlags::EXCLUSIVE),
+        (abi::O_TRUNC, OpenFlags::TRUNCATE),
+        (abi::O_DIRECTORY, OpenFlags::DIRECTORY),
+    ] {
+        wanted.set(flag, flags & bit != 0);
+    }
+    wanted
+}
+
+fn file_kind(kind: FileKind) -> runtime::system::FileKind {
+    match kind {
+        FileKind::Regular => runtime::system::FileKind::Regular,
+        FileKind::Directory => runtime::system::FileKind::Directory,
+    }
+}
+
+fn file_status(status: Status) -> FileStatus {
+    FileStatus {
+        kind: file_kind(status.kind),
+        size: status.size,
+        mode: status.mode.into(),
+        number: status.inode.into(),
+        names: status.links.into(),
+        accessed: status.modified_ns as i64,
+        modified: status.modified_ns as i64,
+        changed: status.modified_ns as i64,
+    }
+}
+
+impl cyanea::System for Node {
+    fn activity(&self) -> cyanea::Activity {
+        let placement = &self.program().placement;
+        cyanea::Activity { index: placement.key.1.into(), count: placement.members.len() }
+    }
+
+    fn args(&self) -> Vec<String> {
+        self.program().placement.program.arguments.clone()
+    }
+
+    fn send(&self, to: usize, body: &[u8]) -> std::result::Result<(), Error> {
+        let activity = self.program();
+        within_call(AfterCall::MayEnd, || block_on(self.deliver(&activity, to, body)))
+    }
+
+    fn receive(&self) -> std::result::Result<Message, Error> {
+        let activity = self.program();
+        let received = within_call(AfterCall::MayEnd, || block_on(activity.receive()));
+        match received {
+            Received::Message(from, body) => Ok(Message { from: from.into(), body }),
+            Received::AllEnded | Received::Stopped => Err(Error::Ended),
+        }
+    }
+
+    fn pool(&self) -> Option<PoolMemory> {
+        *self.pool.get_or_init(|| {
+            let region = Region::open(runtime::regions::pool()?, RegionKind::Pool).ok()?;
+            // One window for the life of the VM.
+            let pages: &'static SharedMemory = Box::leak(Box::new(region.part(Part::Pages).ok()?));
+            Some(pages.words())
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(call_io(|| self.files.rename(bytes(from), bytes(to)))?)
+    }
+
+    fn set_len(&self, path: &Path, size: u64) -> io::Result<()> {
+        call_io(|| {
+            let mode = Mode { flags: OpenFlags::WRITE, append: false, permissions: 0 };
+            let fd = self.files.open(runtime::thread::activity(), bytes(path), mode)?;
+            let cut = self.files.truncate(fd, size);
+            self.files.close(fd).and(cut)
+        })
+    }
+
+    fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        call_io(|| {
+            let flags = OpenFlags::READ | OpenFlags::DIRECTORY;
+            let mode = Mode { flags, append: false, permissions: 0 };
+            let fd = self.files.open(runtime::thread::activity(), bytes(path), mode)?;
+            let names = self.files.names(fd);
+            self.files.close(fd)?;
+            Ok(names?.into_iter().map(|entry| OsString::from_vec(entry.name)).collect())
+        })
+    }
+}
+
+impl Node {
+    /// Carries a message to another activity of the task force.
+    async fn deliver(&self, activity: &Activity, to: usize, body: &[u8]) -> std::result::Result<(), Error> {
+        let (task_force, from) = activity.placement.key;
+        let &node = activity.placement.members.get(to).ok_or(Error::NoSuchActivity)?;
+        let key: Key = (task_force, to as u16);
+        let request = encode(&node::Request::Deliver { task_force, from, to: key.1, body });
+        loop {
+            let refused = if node == self.activities.messenger.own() {
+                match self.activities.find(key) {
+                    Ok(here) => return Ok(here.deliver(from, body.to_vec()).await),
+                    Err(refusal) => refusal,
+                }
+            } else {
+                match self.activities.messenger.call(node, Pipe::Node, &request).await {
+                    Ok(reply) => match decode::<node::Response>(&reply) {
+                        Ok(Ok(())) => return Ok(()),
+                        Ok(Err(refusal)) => refusal,
+                        Err(_) => return Err(Error::Ended),
+                    },
+                    Err(CallError::TooLong) => return Err(Error::TooLong),
+                    Err(_) => return Err(Error::Ended),
+                }
+            };
+            if refused != node::Refusal::UnknownActivity || activity.is_stopped() {
+                return Err(Error::Ended);
+            }
+            // It has not been started yet: try again soon.
+            let soon = self.activities.messenger.now_ns() + Duration::from_millis(1).as_nanos() as u64;
+            self.activities.messenger.sleep_until(soon).await;
+        }
+    }
+}
+
+fn call_io<T>(call: impl FnOnce() -> std::result::Result<T, Errno>) -> io::Result<T> {
+    within_call(AfterCall::MayEnd, call).map_err(|error| io::Error::from_raw_os_error(error.0))
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_encoded_bytes()
+}
