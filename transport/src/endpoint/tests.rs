@@ -3,6 +3,9 @@ use crate::channel::{BACKLOG_BYTES, MESSAGES_PER_TURN};
 use crate::wire::{HEADER_BYTES, Kind};
 use std::sync::{Arc, Mutex};
 
+mod hostile;
+mod model;
+
 /// Bytes of a test ring's window: 8 slots.
 pub(super) const SMALL: usize = 10 * 64;
 
@@ -270,4 +273,10 @@ fn a_flood_from_one_peer_leaves_the_others_their_turn() {
     assert!(hub.poll(&mut events));
     assert_eq!(events.len(), MESSAGES_PER_TURN + 1);
     assert!(events.contains(&message(at(3, 1), 9, b"")));
+}
+
+#[test]
+fn an_endpoint_may_move_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Endpoint>();
 }
