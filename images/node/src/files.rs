@@ -68,8 +68,7 @@ impl Files {
             Reply::Opened { handle, .. } => Some(handle),
             _ => None,
         })?;
-        let file =
-            OpenFile { handle, flags: mode.flags, append: mode.append, tag, position: Mutex::new(0) };
+        let file = OpenFile { handle, flags: mode.flags, append: mode.append, tag, position: Mutex::new(0) };
         self.install(Arc::new(file)).inspect_err(|_| self.give_back(handle))
     }
 
@@ -177,10 +176,11 @@ impl Files {
         let mut done = 0;
         for data in bytes.chunks(MAX_DATA) {
             let offset = (!file.append).then_some(*position);
-            let written = self.ask(&Request::Write { handle: file.handle, offset, data }, |reply| match reply {
-                Reply::Written { end } => Some(end),
-                _ => None,
-            });
+            let written =
+                self.ask(&Request::Write { handle: file.handle, offset, data }, |reply| match reply {
+                    Reply::Written { end } => Some(end),
+                    _ => None,
+                });
             match written {
                 Ok(end) => *position = end,
                 Err(_) if done > 0 => break,
@@ -200,7 +200,8 @@ impl Files {
             From::Position => *position,
             From::End => self.status_of(file.handle)?.size,
         };
-        *position = base.checked_add_signed(distance).filter(|&p| p <= i64::MAX as u64).ok_or(Errno::INVAL)?;
+        *position =
+            base.checked_add_signed(distance).filter(|&p| p <= i64::MAX as u64).ok_or(Errno::INVAL)?;
         Ok(*position)
     }
 

@@ -78,7 +78,8 @@ impl System for Node {
     }
 
     fn open(&self, tag: u64, path: &[u8], flags: i32, mode: u32) -> Result<i32> {
-        let mode = Mode { flags: open_flags(flags), append: flags & abi::O_APPEND != 0, permissions: mode as u16 };
+        let mode =
+            Mode { flags: open_flags(flags), append: flags & abi::O_APPEND != 0, permissions: mode as u16 };
         call(|| self.files.open(tag, path, mode))
     }
 

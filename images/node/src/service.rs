@@ -43,7 +43,13 @@ impl Service for NodeService {
 }
 
 impl NodeService {
-    fn deliver(&self, sender: Incarnation, key: (kernel::protocol::tasks::TaskForceId, u16), from: u16, body: Vec<u8>) -> Outcome {
+    fn deliver(
+        &self,
+        sender: Incarnation,
+        key: (kernel::protocol::tasks::TaskForceId, u16),
+        from: u16,
+        body: Vec<u8>,
+    ) -> Outcome {
         let activity = match self.activities.find(key) {
             Ok(activity) => activity,
             Err(refusal) => return Outcome::Reply(encode(&node::Response::Err(refusal))),

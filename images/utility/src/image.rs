@@ -45,9 +45,9 @@ fn tables() -> SharedMemory {
 /// Becomes an activity of `files`.
 pub fn files(messenger: &Arc<Messenger>) {
     let world = Arc::new(World(messenger.clone()));
-    match FileSystem::attach_or_format(&tables(), world) {
+    match FileSystem::attach_or_format(&tables(), world, messenger.wall_clock_ns()) {
         Ok(files) => FilesService::start(messenger.clone(), files),
-        Err(error) => vm::refuse(&format!("utility region: {error:?}")),
+        Err(error) => vm::refuse(&format!("utility region: {error}")),
     }
 }
 

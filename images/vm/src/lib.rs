@@ -94,9 +94,7 @@ fn endpoint(own: Incarnation, membership: &Membership) -> Result<Endpoint, Strin
             false => (Part::RingFromHigher, Part::RingFromLower),
         };
         let part = |part| region.part(part).map_err(|error| format!("{what}: {error}"));
-        endpoint
-            .attach(peer, part(out)?, part(inward)?)
-            .map_err(|error| format!("{what}: {error}"))?;
+        endpoint.attach(peer, part(out)?, part(inward)?).map_err(|error| format!("{what}: {error}"))?;
     }
     Ok(endpoint)
 }

@@ -154,7 +154,9 @@ impl Table {
     /// The places of an activity's threads.
     pub fn of(&self, activity: u64) -> impl Iterator<Item = Index> + '_ {
         let places = self.threads.iter().zip(0..);
-        places.filter(move |(thread, _)| thread.as_ref().is_some_and(|t| t.activity == activity)).map(|(_, i)| i)
+        places
+            .filter(move |(thread, _)| thread.as_ref().is_some_and(|t| t.activity == activity))
+            .map(|(_, i)| i)
     }
 
     /// How many threads there are.

@@ -4,7 +4,7 @@ use super::FileSystem;
 use kernel::errno::Errno;
 use kernel::messenger::{Messenger, Outcome, Request, Service};
 use kernel::protocol::files::Response;
-use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode};
+use kernel::protocol::{Pipe, decode, encode};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An activity of `files`.
@@ -36,19 +36,11 @@ impl FilesService {
     }
 }
 
-/// After every birth or death, gives back what dead clients had open.
+/// Now and after every birth or death, gives back what dead clients had open.
 async fn forget_the_dead(messenger: Arc<Messenger>, files: Arc<FileSystem>) {
-    let peers = messenger.membership().description().peers.len() as u16;
-    let mut known: Vec<Option<Incarnation>> = vec![None; usize::from(peers)];
     loop {
         let seen = messenger.changes();
-        for (peer, known) in (0..peers).map(Peer).zip(&mut known) {
-            let now = messenger.membership().incarnation(peer);
-            if let Some(dead) = known.filter(|&before| now != Some(before)) {
-                files.forget(dead);
-            }
-            *known = now;
-        }
+        files.forget_all_dead();
         messenger.changed_since(seen).await;
     }
 }

@@ -25,9 +25,7 @@ impl Service for Tasks {
         let Ok(asked) = decode::<tasks::Request>(&request.body) else {
             return Outcome::Reply(encode(&Response::Err(Refusal::Invalid("a malformed request".into()))));
         };
-        Outcome::Later(Box::pin(async move {
-            encode(&self.answer(request.from, request.id, asked).await)
-        }))
+        Outcome::Later(Box::pin(async move { encode(&self.answer(request.from, request.id, asked).await) }))
     }
 }
 
@@ -145,7 +143,7 @@ impl Tasks {
                 Ok(reply) => started_or_refused(&reply, &record.task_force.program)?,
                 // What died with its node is told by the record.
                 Err(CallError::PeerDied(_)) => {}
-                Err(error @ CallError::TooLong) => {
+                Err(error) => {
                     return Err(Refusal::Invalid(format!("starting on {}: {error}", node.peer)));
                 }
             }

@@ -1,0 +1,192 @@
+//! What changes names: open, close, make, remove, rename.
+//!
+//! Each puts one transaction together; nothing is changed until it is
+//! committed, so an error on the way needs no undoing.
+
+use super::FileSystem;
+use super::inode::{Field, Inode};
+use super::path::{Last, Place};
+use crate::shared::tables::Change;
+use kernel::errno::Errno;
+use kernel::protocol::Incarnation;
+use kernel::protocol::files::{FileKind, Handle, OpenFlags, Reply};
+
+type Outcome = Result<Reply<'static>, Errno>;
+
+impl FileSystem {
+    /// Opens a file, making it if that is asked for.
+    pub(super) fn open(
+        &self,
+        change: &mut Change<'_>,
+        client: Incarnation,
+        path: &[u8],
+        (flags, mode): (OpenFlags, u16),
+        now_ns: u64,
+    ) -> Outcome {
+        if flags.contains(OpenFlags::CREATE | OpenFlags::DIRECTORY) {
+            return Err(Errno::INVAL);
+        }
+        let place = self.resolve(change, path)?;
+        let inode = match (place.found, place.last) {
+            (None, Last::Name(name)) if flags.contains(OpenFlags::CREATE) => {
+                if place.slash {
+                    return Err(Errno::ISDIR);
+                }
+                self.make(change, place.directory, name, (FileKind::Regular, mode), now_ns)?
+            }
+            _ => self.open_existing(change, &place, flags, now_ns)?,
+        };
+        self.add_opening(change, inode, client)?;
+        Ok(Reply::Opened { handle: inode.handle(change), status: inode.status(change)? })
+    }
+
+    /// Checks that what is there may be opened so, and empties it if asked to.
+    fn open_existing(
+        &self,
+        change: &mut Change<'_>,
+        place: &Place<'_>,
+        flags: OpenFlags,
+        now_ns: u64,
+    ) -> Result<Inode, Errno> {
+        if flags.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE) {
+            return Err(Errno::EXIST);
+        }
+        let inode = place.existing(change)?;
+        if inode.is_directory(change)? {
+            let changing = OpenFlags::WRITE | OpenFlags::TRUNCATE | OpenFlags::CREATE;
+            return if flags.intersects(changing) { Err(Errno::ISDIR) } else { Ok(inode) };
+        }
+        if flags.contains(OpenFlags::DIRECTORY) {
+            return Err(Errno::NOTDIR);
+        }
+        if flags.contains(OpenFlags::TRUNCATE) {
+            self.set_size(change, inode, 0);
+            inode.set(change, Field::Modified, now_ns);
+        }
+        Ok(inode)
+    }
+
+    /// Makes a file or directory.
+    fn make(
+        &self,
+        change: &mut Change<'_>,
+        directory: Inode,
+        name: &[u8],
+        (kind, mode): (FileKind, u16),
+        now_ns: u64,
+    ) -> Result<Inode, Errno> {
+        let inode = self.take_inode(change, kind, mode, now_ns)?;
+        self.add_name(change, directory, inode, name)?;
+        directory.set(change, Field::Modified, now_ns);
+        Ok(inode)
+    }
+
+    /// Gives a handle back.
+    pub(super) fn close(&self, change: &mut Change<'_>, client: Incarnation, handle: Handle) -> Outcome {
+        let (inode, _) = self.of_handle(change, handle)?;
+        self.remove_opening(change, inode, client)?;
+        Ok(Reply::Done)
+    }
+
+    /// Makes a directory.
+    pub(super) fn make_directory(
+        &self,
+        change: &mut Change<'_>,
+        path: &[u8],
+        mode: u16,
+        now_ns: u64,
+    ) -> Outcome {
+        let place = self.resolve(change, path)?;
+        match (place.found, place.last) {
+            (None, Last::Name(name)) => {
+                self.make(change, place.directory, name, (FileKind::Directory, mode), now_ns)?;
+                Ok(Reply::Done)
+            }
+            _ => Err(Errno::EXIST),
+        }
+    }
+
+    /// Removes an empty directory.
+    pub(super) fn remove_directory(&self, change: &mut Change<'_>, path: &[u8], now_ns: u64) -> Outcome {
+        let place = self.resolve(change, path)?;
+        match place.last {
+            Last::Name(_) => {}
+            Last::Root => return Err(Errno::BUSY),
+            Last::Dot => return Err(Errno::INVAL),
+            Last::DotDot => return Err(Errno::NOTEMPTY),
+        }
+        let inode = place.found.ok_or(Errno::NOENT)?;
+        if !inode.is_directory(change)? {
+            return Err(Errno::NOTDIR);
+        }
+        if inode.get(change, Field::Size) != 0 {
+            return Err(Errno::NOTEMPTY);
+        }
+        self.remove_name(change, place.directory, inode)?;
+        self.lost_its_name(change, inode);
+        place.directory.set(change, Field::Modified, now_ns);
+        Ok(Reply::Done)
+    }
+
+    /// Removes a file's name.
+    pub(super) fn unlink(&self, change: &mut Change<'_>, path: &[u8], now_ns: u64) -> Outcome {
+        let place = self.resolve(change, path)?;
+        let inode = place.existing(change)?;
+        if inode.is_directory(change)? {
+            return Err(Errno::ISDIR);
+        }
+        self.remove_name(change, place.directory, inode)?;
+        self.lost_its_name(change, inode);
+        place.directory.set(change, Field::Modified, now_ns);
+        Ok(Reply::Done)
+    }
+
+    /// Nothing names this inode any more; it goes unless it is open.
+    fn lost_its_name(&self, change: &mut Change<'_>, inode: Inode) {
+        inode.set(change, Field::Links, 0);
+        self.drain_if_unused(change, inode);
+    }
+
+    /// Moves a file or directory, over what is there if that may be replaced.
+    pub(super) fn rename(&self, change: &mut Change<'_>, from: &[u8], to: &[u8], now_ns: u64) -> Outcome {
+        let (from, to) = (self.resolve(change, from)?, self.resolve(change, to)?);
+        let (Last::Name(_), Last::Name(name)) = (from.last, to.last) else {
+            return Err(Errno::BUSY);
+        };
+        let inode = from.existing(change)?;
+        let is_directory = inode.is_directory(change)?;
+        if to.slash && !is_directory {
+            return Err(Errno::NOTDIR);
+        }
+        if to.found == Some(inode) {
+            return Ok(Reply::Done);
+        }
+        if is_directory && self.is_within(change, to.directory, inode)? {
+            return Err(Errno::INVAL);
+        }
+        if let Some(victim) = to.found {
+            self.may_replace(change, is_directory, victim)?;
+        }
+        self.remove_name(change, from.directory, inode)?;
+        match to.found {
+            Some(victim) => {
+                self.replace_name(change, to.directory, inode, victim, name)?;
+                self.lost_its_name(change, victim);
+            }
+            None => self.add_name(change, to.directory, inode, name)?,
+        }
+        from.directory.set(change, Field::Modified, now_ns);
+        to.directory.set(change, Field::Modified, now_ns);
+        Ok(Reply::Done)
+    }
+
+    /// Files replace files, directories replace empty directories.
+    fn may_replace(&self, change: &Change<'_>, by_directory: bool, victim: Inode) -> Result<(), Errno> {
+        match (by_directory, victim.is_directory(change)?) {
+            (true, false) => Err(Errno::NOTDIR),
+            (false, true) => Err(Errno::ISDIR),
+            (true, true) if victim.get(change, Field::Size) != 0 => Err(Errno::NOTEMPTY),
+            _ => Ok(()),
+        }
+    }
+}
