@@ -34,9 +34,12 @@ use transport::wire::{Header, Kind};
 pub const MAX_SERVED: usize = 256;
 
 /// Most calls to utilities that a VM has under way at a time. Their tables
-/// remember at least so many answers per client, so that any of them can be
-/// sent again.
-pub const UTILITY_WINDOW: usize = 48;
+/// remember so many answers per client, so that any of them can be sent again:
+/// the ids of those under way differ modulo this.
+pub const UTILITY_WINDOW: u64 = 64;
+
+/// Set in the ids of requests that are not sent again.
+const ONCE: u64 = 1 << 63;
 
 /// What going to sleep and being woken by a doorbell costs, about.
 const SLEEP_NS: u64 = 30_000;
@@ -199,7 +202,7 @@ impl Messenger {
 
     /// A request id that no other request of this incarnation has.
     pub fn fresh_request(&self) -> u64 {
-        self.next_request.fetch_add(1, Ordering::Relaxed)
+        ONCE | self.next_request.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Sends a request and waits for its reply.
@@ -218,8 +221,8 @@ impl Messenger {
             Utility::Files => Pipe::Files,
             Utility::Tasks => Pipe::Tasks,
         };
-        let _turn = self.window.enter().await;
-        let request = self.fresh_request();
+        let place = self.window.enter().await;
+        let request = place.number;
         loop {
             let seen = self.changes.count();
             let nearest = self.membership.nearest(utility, self.own.peer);

@@ -50,43 +50,66 @@ impl Waiters {
     }
 }
 
-/// Lets at most so many in at a time.
+/// Lets at most so many in at a time, and numbers them: a number that somebody
+/// has is nobody else's, and one that comes from the same place later is higher.
 pub struct Window {
-    free: Mutex<usize>,
+    /// The number that each free place gives next.
+    free: Mutex<Vec<u64>>,
+    places: u64,
     left: Waiters,
 }
 
 /// A place in a [`Window`], given back when dropped.
-pub struct Place<'a>(&'a Window);
+pub struct Place<'a> {
+    window: &'a Window,
+    /// Differs modulo the window's size from the number of everybody else who is in.
+    pub number: u64,
+}
 
 impl Window {
     /// A window with `places` places.
-    pub fn new(places: usize) -> Self {
-        Self { free: Mutex::new(places), left: Waiters::default() }
+    pub fn new(places: u64) -> Self {
+        Self { free: Mutex::new((places..2 * places).rev().collect()), places, left: Waiters::default() }
     }
 
     /// Waits for a place.
     pub async fn enter(&self) -> Place<'_> {
         loop {
             let seen = self.left.count();
-            if self.take() {
-                return Place(self);
+            let free = lock(&self.free).pop();
+            if let Some(number) = free {
+                return Place { window: self, number };
             }
             self.left.wait(seen).await;
         }
-    }
-
-    fn take(&self) -> bool {
-        let mut free = lock(&self.free);
-        let any = *free > 0;
-        *free -= usize::from(any);
-        any
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.left.wake_all();
+        lock(&self.window.free).push(self.number + self.window.places);
+        self.window.left.wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::block_on;
+
+    #[test]
+    fn numbers_of_those_who_are_in_differ_modulo_the_window() {
+        let window = Window::new(3);
+        block_on(async {
+            let (first, second) = (window.enter().await, window.enter().await);
+            for _ in 0..10 {
+                let third = window.enter().await;
+                assert_ne!(third.number % 3, first.number % 3);
+                assert_ne!(third.number % 3, second.number % 3);
+            }
+            let seen = first.number;
+            drop(first);
+            assert_eq!(window.enter().await.number, seen + 3);
+        });
     }
 }

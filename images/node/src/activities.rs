@@ -29,7 +29,7 @@ pub struct Activities {
     /// How this node talks to the others.
     pub messenger: Arc<Messenger>,
     files: Arc<Files>,
-    programs: &'static [Program],
+    programs: Vec<Program>,
     table: Mutex<Table>,
     next_tag: AtomicU64,
 }
@@ -43,7 +43,7 @@ struct Table {
 
 impl Activities {
     /// A node that carries `programs` and runs nothing yet.
-    pub fn new(messenger: Arc<Messenger>, files: Arc<Files>, programs: &'static [Program]) -> Arc<Self> {
+    pub fn new(messenger: Arc<Messenger>, files: Arc<Files>, programs: Vec<Program>) -> Arc<Self> {
         Arc::new(Self { messenger, files, programs, table: Mutex::default(), next_tag: AtomicU64::new(1) })
     }
 

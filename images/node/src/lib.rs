@@ -16,6 +16,7 @@
 //! * [`guest`]: the `cyanea` crate's calls.
 #![forbid(unsafe_code)]
 #![feature(process_exitcode_internals)]
+#![expect(internal_features, reason = "nothing else tells the number of an ExitCode")]
 
 mod activities;
 mod activity;
@@ -32,10 +33,10 @@ use std::sync::Arc;
 
 /// What a node image's `main` does: joins the machine, and runs the activities
 /// that `tasks` places here, until the machine ends.
-pub fn main(programs: &'static [Program]) -> ! {
+pub fn main(programs: &[Program]) -> ! {
     let messenger = vm::join();
     let files = Arc::new(Files::new(messenger.clone()));
-    let activities = Activities::new(messenger.clone(), files.clone(), programs);
+    let activities = Activities::new(messenger.clone(), files.clone(), programs.to_vec());
     let node: &'static guest::Node = Box::leak(Box::new(guest::Node::new(activities.clone(), files)));
     runtime::system::install(node);
     cyanea::install(node);

@@ -28,7 +28,7 @@ use kernel::protocol::Incarnation;
 use transport::memory::WORD;
 
 /// Requests of one client that may be unanswered at once.
-pub const IN_FLIGHT: u64 = 64;
+pub const IN_FLIGHT: u64 = kernel::messenger::UTILITY_WINDOW;
 /// Most bytes of a recorded reply.
 pub const REPLY_BYTES: usize = 112;
 /// Bytes of a record.
