@@ -9,14 +9,20 @@
 //! * [`machine`]: all of a machine's VMs, and the thread that owns them.
 //! * [`state_directory`]: what a running machine keeps in the file system.
 //! * [`control`]: the socket through which commands reach a running machine.
+//! * [`session`]: a machine with its folder and its socket, from `up` to `down`.
 //!
 //! Whoever is a client of the operating system on the launcher's rings (peer 0)
 //! builds on [`machine::Machine`] and implements [`control::Services`].
 #![deny(unsafe_code)]
 
+pub mod control;
 pub mod host;
 pub mod image;
+pub mod machine;
 pub mod machine_file;
 pub mod placement;
 pub mod regions;
+pub mod session;
+pub mod state_directory;
 mod sys;
+pub mod vm;
