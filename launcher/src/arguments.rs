@@ -81,8 +81,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 #[command(after_help = "Examples:
   cyanea run wordcount /books/frankenstein.txt
   cyanea run --activities 4 wordcount /books
-  cyanea run --machine two-clusters wordcount -- --lines /books
+  cyanea run --machine two-clusters wordcount --lines /books
 
+What stands after the program's name is the program's own.
 It ends with the program's exit code. Ctrl-C ends the program.")]
 pub struct Run {
     #[command(flatten)]
@@ -90,11 +91,9 @@ pub struct Run {
     /// How many activities the task force has
     #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub activities: u16,
-    /// A program that the node images carry
-    pub program: String,
-    /// What the program is given
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<String>,
+    /// A program that the node images carry, and what it is given
+    #[arg(trailing_var_arg = true, required = true, value_names = ["PROGRAM", "ARGUMENT"])]
+    pub program: Vec<String>,
 }
 
 #[derive(Args)]
@@ -197,6 +196,7 @@ mod tests {
         let line = ["cyanea", "run", "-a", "2", "wc", "--machine", "x", "-a"];
         let Command::Run(run) = Arguments::try_parse_from(line).unwrap().command else { panic!() };
         assert_eq!((run.activities, run.target.machine), (2, None));
-        assert_eq!(run.arguments, ["--machine", "x", "-a"]);
+        assert_eq!(run.program, ["wc", "--machine", "x", "-a"]);
+        assert!(Arguments::try_parse_from(["cyanea", "run", "--bogus"]).is_err());
     }
 }

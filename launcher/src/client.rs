@@ -50,9 +50,10 @@ fn put(bytes: &[u8]) {
 }
 
 pub fn run(run: &Run) -> Result<u8> {
+    let mut words = run.program.iter().cloned();
     let program = control::Run {
-        program: run.program.clone(),
-        arguments: run.arguments.clone(),
+        program: words.next().unwrap_or_default(),
+        arguments: words.collect(),
         activities: run.activities,
     };
     request(&run.target, &Request::Run(program), |reply| match reply {
