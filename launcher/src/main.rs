@@ -1,2 +1,41 @@
-//! The `cyanea` command.
-fn main() {}
+//! The `cyanea` command: a thin face on [`orchestration`].
+//!
+//! Exit codes: 0 fine, 1 failure, 2 usage; `run` ends with its program's code.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod client;
+mod detach;
+mod doctor;
+mod progress;
+mod up;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match dispatch(arguments.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("cyanea: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Up(up) if up.detach => detach::start(&up),
+        Command::Up(up) => up::run(&up),
+        Command::Run(run) => client::run(&run),
+        Command::Cp(cp) => client::copy(&cp),
+        Command::Ls(ls) => client::list(&ls),
+        Command::Ps(ps) => client::ps(&ps),
+        Command::Logs(logs) => client::logs(&logs),
+        Command::Kill(kill) => client::kill(&kill),
+        Command::Down(down) => client::down(&down),
+        Command::Doctor(doctor) => doctor::run(&doctor),
+    }
+}

@@ -1,1 +1,28 @@
-//! The host's part: machine file, regions, VMs, liveness.
+//! The host's part: machine file, regions, VMs, liveness (design section 8).
+//!
+//! * [`machine_file`]: what a machine is made of, in TOML, checked.
+//! * [`host`]: what this host has: QEMU, accelerator, memory.
+//! * [`image`]: which file each VM boots.
+//! * [`placement`]: which VM runs on which core.
+//! * [`regions`]: the memory that VMs share, and who gets which.
+//! * [`vm`]: one VM's QEMU, its console, its life.
+//! * [`machine`]: all of a machine's VMs, and the thread that owns them.
+//! * [`state_directory`]: what a running machine keeps in the file system.
+//! * [`control`]: the socket through which commands reach a running machine.
+//! * [`session`]: a machine with its folder and its socket, from `up` to `down`.
+//!
+//! Whoever is a client of the operating system on the launcher's rings (peer 0)
+//! builds on [`machine::Machine`] and implements [`control::Services`].
+#![deny(unsafe_code)]
+
+pub mod control;
+pub mod host;
+pub mod image;
+pub mod machine;
+pub mod machine_file;
+pub mod placement;
+pub mod regions;
+pub mod session;
+pub mod state_directory;
+mod sys;
+pub mod vm;

@@ -1,0 +1,202 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use orchestration::host::Accelerator;
+use std::path::PathBuf;
+
+/// Cyanea: a distributed operating system made of unikernels
+#[derive(Parser)]
+#[command(name = "cyanea", version, max_term_width = 100, subcommand_required = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Start the machine that a file describes
+    Up(Up),
+    /// Run a program on a machine
+    Run(Run),
+    /// Copy a file between host and machine
+    Cp(Cp),
+    /// List a directory of a machine
+    Ls(Ls),
+    /// Show a machine's VMs
+    Ps(Ps),
+    /// Show what a VM wrote to its console
+    Logs(Logs),
+    /// End a VM at once, as a power cut would
+    Kill(Kill),
+    /// End a machine
+    Down(Down),
+    /// Check what this host has for running machines
+    Doctor(Doctor),
+}
+
+/// Which machine is meant.
+#[derive(Args)]
+pub struct Target {
+    /// The machine's name [default: the one that is up]
+    #[arg(long, short, value_name = "NAME")]
+    pub machine: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea up machines/two-clusters.toml            in the foreground, until Ctrl-C or `cyanea down`
+  cyanea up machines/two-clusters.toml --detach   returns when the machine is up")]
+pub struct Up {
+    /// The machine file
+    pub file: PathBuf,
+    /// Leave the machine running and return when it is up
+    #[arg(long, short)]
+    pub detach: bool,
+    /// What runs the VMs' instructions: kvm or tcg [default: kvm where it works]
+    #[arg(long)]
+    pub accel: Option<Accelerator>,
+    /// Folder of the images [default: $CYANEA_IMAGES, or those built beside this command]
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
+    /// Seconds that a VM may take to be ready
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
+    pub boot_timeout: f64,
+    /// Count VMs as ready as soon as they run (images that report nothing)
+    #[arg(long, hide = true)]
+    pub no_wait: bool,
+    /// Report to the `up --detach` that started this one
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub report: bool,
+}
+
+/// A length of time that makes sense.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.01..=1e6).contains(&seconds) => Ok(seconds),
+        _ => Err("write a number of seconds, 0.01 or more".into()),
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea run wordcount /books/frankenstein.txt
+  cyanea run --activities 4 wordcount /books
+  cyanea run --machine two-clusters wordcount --lines /books
+
+What stands after the program's name is the program's own.
+It ends with the program's exit code. Ctrl-C ends the program.")]
+pub struct Run {
+    #[command(flatten)]
+    pub target: Target,
+    /// How many activities the task force has
+    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub activities: u16,
+    /// A program that the node images carry, and what it is given
+    #[arg(trailing_var_arg = true, required = true, value_names = ["PROGRAM", "ARGUMENT"])]
+    pub program: Vec<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea cp host:books/frankenstein.txt /books/frankenstein.txt
+  cyanea cp /results.txt host:results.txt")]
+pub struct Cp {
+    #[command(flatten)]
+    pub target: Target,
+    /// Where it is: a path in the machine, or host:PATH
+    pub from: String,
+    /// Where it shall be: a path in the machine, or host:PATH
+    pub to: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea ls /
+  cyanea ls --json /books")]
+pub struct Ls {
+    #[command(flatten)]
+    pub target: Target,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// A path in the machine
+    #[arg(default_value = "/")]
+    pub path: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea ps
+  cyanea ps --json | jq '.vms[] | select(.state == \"dead\") | .name'")]
+pub struct Ps {
+    #[command(flatten)]
+    pub target: Target,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea logs node-a0
+  cyanea logs --follow files-b0")]
+pub struct Logs {
+    #[command(flatten)]
+    pub target: Target,
+    /// Go on with lines as they come
+    #[arg(long, short)]
+    pub follow: bool,
+    /// The VM's name
+    pub vm: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea kill files-a0")]
+pub struct Kill {
+    #[command(flatten)]
+    pub target: Target,
+    /// The VM's name
+    pub vm: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea down
+  cyanea down --machine two-clusters")]
+pub struct Down {
+    #[command(flatten)]
+    pub target: Target,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea doctor
+  cyanea doctor --json")]
+pub struct Doctor {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Folder of the images
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_programs_options_are_its_own() {
+        let line = ["cyanea", "run", "-a", "2", "wc", "--machine", "x", "-a"];
+        let Command::Run(run) = Arguments::try_parse_from(line).unwrap().command else { panic!() };
+        assert_eq!((run.activities, run.target.machine), (2, None));
+        assert_eq!(run.program, ["wc", "--machine", "x", "-a"]);
+        assert!(Arguments::try_parse_from(["cyanea", "run", "--bogus"]).is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! The commands to a running machine.
+
+use crate::arguments::{Cp, Down, Kill, Logs, Ls, Ps, Run, Target};
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use orchestration::control::{self, Client, Entry, Location, Reply, Request};
+use orchestration::machine::MachineStatus;
+use orchestration::machine_file::Size;
+use orchestration::state_directory::StateDirectory;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Sends a request to the machine that is meant. Returns the command's exit
+/// code; a failure is an error.
+fn request(target: &Target, request: &Request, take: impl FnMut(Reply)) -> Result<u8> {
+    let state = StateDirectory::locate()?;
+    let name = match &target.machine {
+        Some(name) => name.clone(),
+        None => only(state.running())?,
+    };
+    match Client::connect(&state.folder(&name))?.request(request, take)? {
+        Reply::Failed { message } => bail!(message),
+        Reply::Exited { code, message } => {
+            if let Some(message) = message {
+                eprintln!("cyanea: {message}");
+            }
+            Ok(code)
+        }
+        _ => Ok(0),
+    }
+}
+
+/// The only machine that is up.
+fn only(mut running: Vec<String>) -> Result<String> {
+    match (running.pop(), running.is_empty()) {
+        (None, _) => bail!("no machine is up; `cyanea up FILE` starts one"),
+        (Some(name), true) => Ok(name),
+        (Some(last), false) => {
+            bail!("several machines are up ({}, {last}); say which with --machine NAME", running.join(", "))
+        }
+    }
+}
+
+/// Writes to standard output; if nobody reads on, the command is over.
+fn put(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+pub fn run(run: &Run) -> Result<u8> {
+    let mut words = run.program.iter().cloned();
+    let program = control::Run {
+        program: words.next().unwrap_or_default(),
+        arguments: words.collect(),
+        activities: run.activities,
+    };
+    request(&run.target, &Request::Run(program), |reply| match reply {
+        Reply::Output { fd: 2, bytes, .. } => {
+            let _ = io::stderr().write_all(&bytes);
+        }
+        Reply::Output { bytes, .. } => put(&bytes),
+        _ => {}
+    })
+}
+
+pub fn copy(cp: &Cp) -> Result<u8> {
+    let (from, to) = (location(&cp.from)?, location(&cp.to)?);
+    match (&from, &to) {
+        (Location::Host(_), Location::Host(_)) => {
+            bail!("both sides are on the host; use the host's own cp, or leave host: away on one side")
+        }
+        (Location::Machine(_), Location::Machine(_)) => {
+            bail!("both sides are in the machine; write host:PATH for the one on the host")
+        }
+        _ => {}
+    }
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{bar:24} {bytes}/{total_bytes} {bytes_per_sec}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let code = request(&cp.target, &Request::Copy { from, to }, |reply| {
+        if let Reply::Progress { done, total } = reply {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    });
+    bar.finish_and_clear();
+    code
+}
+
+/// One side of a copy. Paths on the host become absolute, for the launcher has
+/// another current folder; so do paths in the machine, whose root is meant.
+fn location(text: &str) -> Result<Location> {
+    match text.strip_prefix("host:") {
+        Some("") | None if text.trim_start_matches("host:").is_empty() => {
+            bail!("{text:?} names no file; write a path in the machine, or host:PATH")
+        }
+        Some(path) => Ok(Location::Host(std::path::absolute(Path::new(path))?)),
+        None => Ok(Location::Machine(in_machine(text))),
+    }
+}
+
+/// A path in the machine, from its root.
+fn in_machine(path: &str) -> String {
+    if path.starts_with('/') { path.into() } else { format!("/{path}") }
+}
+
+pub fn list(ls: &Ls) -> Result<u8> {
+    let path = in_machine(&ls.path);
+    let mut found = Vec::new();
+    let code = request(&ls.target, &Request::List { path }, |reply| {
+        if let Reply::Entries(entries) = reply {
+            found.extend(entries);
+        }
+    })?;
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    put(entries(&found, ls.json)?.as_bytes());
+    Ok(code)
+}
+
+fn entries(found: &[Entry], json: bool) -> Result<String> {
+    if json {
+        return Ok(serde_json::to_string_pretty(found)? + "\n");
+    }
+    let line = |entry: &Entry| {
+        let mark = if entry.directory { "/" } else { "" };
+        format!("{:>12}  {}{mark}\n", entry.size, entry.name)
+    };
+    Ok(found.iter().map(line).collect())
+}
+
+pub fn ps(ps: &Ps) -> Result<u8> {
+    let mut text = Ok(String::new());
+    let code = request(&ps.target, &Request::Ps, |reply| {
+        if let Reply::Machine(machine) = reply {
+            text = if ps.json {
+                serde_json::to_string_pretty(&machine).map(|text| text + "\n")
+            } else {
+                Ok(table(&machine))
+            };
+        }
+    })?;
+    put(text?.as_bytes());
+    Ok(code)
+}
+
+/// A line for each VM.
+fn table(machine: &MachineStatus) -> String {
+    let mut rows =
+        vec![["VM", "CLUSTER", "STATE", "GENERATION", "PROCESS", "CPU", "MEMORY"].map(String::from)];
+    for vm in &machine.vms {
+        rows.push([
+            vm.name.clone(),
+            vm.cluster.clone(),
+            vm.death.as_ref().map_or(vm.state.clone(), |death| format!("{}: {death}", vm.state)),
+            vm.generation.to_string(),
+            vm.process.map_or("-".into(), |process| process.to_string()),
+            vm.processor.to_string(),
+            Size(vm.memory).to_string(),
+        ]);
+    }
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text += line.trim_end();
+        text += "\n";
+    }
+    text
+}
+
+pub fn logs(logs: &Logs) -> Result<u8> {
+    let wanted = Request::Logs { vm: logs.vm.clone(), follow: logs.follow };
+    request(&logs.target, &wanted, |reply| {
+        if let Reply::Line(line) = reply {
+            put(format!("{line}\n").as_bytes());
+        }
+    })
+}
+
+pub fn kill(kill: &Kill) -> Result<u8> {
+    request(&kill.target, &Request::Kill { vm: kill.vm.clone() }, |_| {})
+}
+
+pub fn down(down: &Down) -> Result<u8> {
+    request(&down.target, &Request::Down, |_| {})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_machine_is_meant_when_there_is_one() {
+        assert_eq!(only(vec!["m".into()]).unwrap(), "m");
+        let none = only(vec![]).unwrap_err().to_string();
+        assert_eq!(none, "no machine is up; `cyanea up FILE` starts one");
+        let several = only(vec!["a".into(), "b".into()]).unwrap_err().to_string();
+        assert_eq!(several, "several machines are up (a, b); say which with --machine NAME");
+    }
+
+    #[test]
+    fn sides_of_a_copy_are_told_apart() {
+        assert_eq!(location("/books").unwrap(), Location::Machine("/books".into()));
+        assert_eq!(location("books").unwrap(), Location::Machine("/books".into()));
+        assert_eq!(location("host:/tmp/x").unwrap(), Location::Host("/tmp/x".into()));
+        let Location::Host(path) = location("host:x").unwrap() else { panic!() };
+        assert!(path.is_absolute());
+        assert!(location("host:").is_err() && location("").is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! `cyanea up`: a machine in the foreground, from its start to its end.
+
+use crate::arguments::Up;
+use crate::progress::{Report, Reporter, Shown};
+use anyhow::Result;
+use orchestration::control::{NoServices, Services};
+use orchestration::image::Images;
+use orchestration::machine::{Event, Machine, Options, Readiness};
+use orchestration::machine_file::MachineFile;
+use orchestration::session::{Interrupt, Session, SessionError, Stop};
+use orchestration::state_directory::StateDirectory;
+use orchestration::vm::Death;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Starts the client of the machine's operating system on the launcher's
+/// rings; what it returns serves `run`, `cp` and `ls`.
+fn attach(_machine: &Machine) -> io::Result<Arc<dyn Services>> {
+    Ok(Arc::new(NoServices))
+}
+
+pub fn run(up: &Up) -> Result<u8> {
+    if up.report {
+        crate::detach::arrive()?;
+    }
+    let interrupt = Interrupt::default();
+    end_on_signals(interrupt.clone())?;
+    let started = Instant::now();
+    let session = match start(up, &interrupt) {
+        Ok(session) => session,
+        Err(error) if up.report => {
+            Report::Failed(format!("{error:#}")).send();
+            return Ok(1);
+        }
+        Err(error) => return Err(error),
+    };
+    let machine = session.machine();
+    let (name, count) = (&machine.file().name, machine.file().vms.len());
+    let up_in = started.elapsed().as_secs_f64();
+    let message = format!("{name}: {count} VMs up in {up_in:.1} s");
+    if up.report {
+        crate::detach::let_go(&message)?;
+    } else {
+        println!("{message}");
+        report_deaths(machine);
+    }
+    let stop = session.wait();
+    if matches!(stop, Stop::Interrupted) && !up.report {
+        eprintln!("{}: ending", session.machine().file().name);
+    }
+    session.end(stop);
+    Ok(0)
+}
+
+fn start(up: &Up, interrupt: &Interrupt) -> Result<Session> {
+    let file = MachineFile::load(&up.file)?;
+    let state = StateDirectory::locate()?;
+    let mut options = Options::new(state.folder(&file.name).logs());
+    options.images = Images::find(up.images.as_deref());
+    options.boot_timeout = Duration::from_secs_f64(up.boot_timeout);
+    if let Some(accelerator) = up.accel {
+        options.accelerator = accelerator;
+    }
+    if up.no_wait {
+        options.readiness = Readiness::Spawned;
+    }
+    let start = |progress: &dyn orchestration::machine::Progress| -> Result<Session, SessionError> {
+        Session::start(&file, &state, options, progress, interrupt, attach)
+    };
+    if up.report {
+        return Ok(start(&Reporter)?);
+    }
+    let shown = Shown::new();
+    let session = start(&shown);
+    shown.finish();
+    Ok(session?)
+}
+
+/// Ctrl-C, SIGTERM and a closed terminal end the machine; a second one while
+/// it is ending changes nothing, for ending takes no time to speak of.
+fn end_on_signals(interrupt: Interrupt) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for _ in signals.forever() {
+            interrupt.trigger();
+        }
+    })?;
+    Ok(())
+}
+
+/// Says which VMs die, with the last they wrote, and which are back.
+fn report_deaths(machine: &Machine) {
+    let (events, membership) = (machine.events(), machine.membership().clone());
+    let report = move || {
+        for event in events {
+            match event {
+                Event::Died { death: Death::MachineEnded, .. } => {}
+                Event::Died { peer, death, last_lines, restarts, .. } => {
+                    let next = if restarts { "; it starts again" } else { "" };
+                    eprintln!("{} {death}{next}", membership.name(peer));
+                    last_lines.iter().for_each(|line| eprintln!("  {line}"));
+                }
+                Event::Ready { peer, generation } => {
+                    eprintln!("{} is ready again (generation {generation})", membership.name(peer));
+                }
+                _ => {}
+            }
+        }
+    };
+    // Without it the machine runs as well; `cyanea ps` tells.
+    let _ = std::thread::Builder::new().name("report".into()).spawn(report);
+}

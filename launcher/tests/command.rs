@@ -1,0 +1,291 @@
+//! The command as a user has it: machines of tiny images under the real QEMU.
+
+#[path = "../../orchestration/tests/support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use support::{fake_qemu, idle_images, process_exists, wait_until};
+use tempfile::TempDir;
+
+/// A state directory, images, machine files, and the command on them.
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        idle_images(folder.path());
+        let bench = Self { folder };
+        bench.machine("small");
+        bench
+    }
+
+    /// Writes a machine file.
+    fn machine(&self, name: &str) -> PathBuf {
+        let text = format!(
+            "name = \"{name}\"\n[clusters.a]\nnodes = 1\n[vm]\nmemory = \"16 MiB\"\n\
+             [files]\ncapacity = \"1 MiB\"\n[pool]\nsize = \"1 MiB\"\n"
+        );
+        let path = self.folder.path().join(format!("{name}.toml"));
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cyanea"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env("CYANEA_STATE", self.folder.path().join("state"));
+        command.env("CYANEA_IMAGES", self.folder.path().join("images"));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What a command that must do well says.
+    fn says(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What a command that must fail complains of.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Starts a machine in the foreground and waits until it answers.
+    fn up(&self, name: &str) -> Foreground {
+        let file = self.machine(name);
+        let mut command = self.command(&["up", "--no-wait", file.to_str().unwrap()]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until("the machine answers", || self.run(&["ps", "--machine", name]).status.success());
+        Foreground(Some(child))
+    }
+
+    /// The machine as `ps --json` tells.
+    fn status(&self, name: &str) -> serde_json::Value {
+        serde_json::from_str(&self.says(&["ps", "--json", "--machine", name])).unwrap()
+    }
+
+    /// Its QEMUs.
+    fn processes(&self, name: &str) -> Vec<u32> {
+        let status = self.status(name);
+        let vms = status["vms"].as_array().unwrap();
+        vms.iter().filter_map(|vm| vm["process"].as_u64()).map(|id| id as u32).collect()
+    }
+}
+
+/// A launcher in the foreground; killed when dropped.
+struct Foreground(Option<Child>);
+
+impl Foreground {
+    fn signal(&self, name: &str) {
+        let id = self.0.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    fn output(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn all_gone(processes: &[u32]) -> bool {
+    processes.iter().all(|&id| !process_exists(id))
+}
+
+#[test]
+fn ctrl_c_and_sigterm_end_a_machine_cleanly() {
+    for signal in ["INT", "TERM"] {
+        let bench = Bench::new();
+        let launcher = bench.up("small");
+        let processes = bench.processes("small");
+        assert_eq!(processes.len(), 5);
+        launcher.signal(signal);
+        let output = launcher.output();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(all_gone(&processes));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.starts_with("small: 5 VMs up in "), "{said}");
+        let folder = bench.folder.path().join("state/small");
+        assert!(!folder.join("control.sock").exists() && !folder.join("machine.json").exists());
+        assert!(folder.join("logs/node-a0.log").exists());
+    }
+}
+
+#[test]
+fn a_killed_launcher_leaves_no_qemu_and_blocks_nobody() {
+    let bench = Bench::new();
+    let launcher = bench.up("small");
+    let processes = bench.processes("small");
+    launcher.signal("KILL");
+    launcher.output();
+    wait_until("every QEMU is gone", || all_gone(&processes));
+    assert!(bench.folder.path().join("state/small/control.sock").exists(), "what is stale must not matter");
+    assert_eq!(bench.fails(&["ps"]), "cyanea: no machine is up; `cyanea up FILE` starts one\n");
+    let again = bench.up("small");
+    assert_eq!(bench.processes("small").len(), 5);
+    again.signal("TERM");
+    assert!(again.output().status.success());
+}
+
+#[test]
+fn a_detached_machine_runs_until_down() {
+    let bench = Bench::new();
+    let said = bench.says(&["up", "--detach", "--no-wait", "small.toml"]);
+    assert!(said.starts_with("small: 5 VMs up in "), "{said}");
+    let processes = bench.processes("small");
+    assert!(bench.folder.path().join("state/small/machine.json").exists());
+    wait_until("the node has said something", || bench.says(&["logs", "node-a0"]) == "node here\n");
+
+    bench.says(&["kill", "files-a1"]);
+    let status = bench.status("small");
+    let vm = status["vms"].as_array().unwrap().iter().find(|vm| vm["name"] == "files-a1").unwrap();
+    assert_eq!((vm["state"].as_str(), vm["death"].as_str()), (Some("dead"), Some("was killed")));
+    assert!(bench.says(&["ps"]).contains("dead: was killed"));
+    assert!(bench.fails(&["kill", "files-a1"]).contains("files-a1 does not run"));
+    assert!(bench.fails(&["logs", "nobody"]).contains("this machine has no VM \"nobody\""));
+    assert!(bench.fails(&["run", "wordcount"]).contains("not available"));
+    assert!(bench.fails(&["ls", "/"]).contains("not available"));
+    assert!(bench.fails(&["cp", "host:x", "/x"]).contains("not available"));
+
+    bench.says(&["down"]);
+    assert!(all_gone(&processes));
+    // The name is free at once.
+    bench.says(&["up", "--detach", "--no-wait", "small.toml"]);
+    bench.says(&["down", "--machine", "small"]);
+}
+
+#[test]
+fn a_follower_sees_lines_as_they_come_and_the_end() {
+    let bench = Bench::new();
+    let launcher = bench.up("small");
+    let mut command = bench.command(&["logs", "--follow", "node-a0"]);
+    let follower = command.stdout(Stdio::piped()).spawn().unwrap();
+    let follower = Foreground(Some(follower));
+    wait_until("the node has said something", || bench.says(&["logs", "node-a0"]) == "node here\n");
+    bench.says(&["kill", "node-a0"]);
+    launcher.signal("TERM");
+    launcher.output();
+    let seen = String::from_utf8(follower.output().stdout).unwrap();
+    assert_eq!(seen, "node here\n-- node-a0 was killed\n");
+}
+
+#[test]
+fn machines_of_two_names_run_side_by_side_but_not_two_of_one() {
+    let bench = Bench::new();
+    let (one, _two) = (bench.up("one"), bench.up("two"));
+    let refused = bench.fails(&["up", "--no-wait", "one.toml"]);
+    let id = one.0.as_ref().unwrap().id();
+    let expected = format!(
+        "cyanea: a machine called one runs already (launcher: process {id}); \
+         end it with `cyanea down --machine one`, or give this one another name\n"
+    );
+    assert_eq!(refused, expected);
+    assert_eq!(bench.fails(&["up", "--detach", "--no-wait", "one.toml"]), expected);
+    let several = bench.fails(&["ps"]);
+    assert_eq!(several, "cyanea: several machines are up (one, two); say which with --machine NAME\n");
+    bench.says(&["down", "--machine", "one"]);
+    assert_eq!(bench.processes("two").len(), 5);
+}
+
+#[test]
+fn a_machine_that_does_not_come_up_leaves_nothing() {
+    let bench = Bench::new();
+    let qemu =
+        fake_qemu(bench.folder.path(), "9.0.0", "echo \"$$\" >> pids; echo last words; exec sleep 1000");
+    for detach in [false, true] {
+        let mut command = bench.command(&["up", "--boot-timeout", "0.5", "small.toml"]);
+        if detach {
+            command.arg("--detach");
+        }
+        let output = command.env("CYANEA_QEMU", &qemu).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("was not ready within 0.5 s; its last output was"), "{error}");
+        assert!(error.ends_with("\n  last words\n"), "{error}");
+    }
+    let pids = fs::read_to_string(bench.folder.path().join("pids")).unwrap();
+    let pids: Vec<u32> = pids.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(pids.len() == 10 && all_gone(&pids));
+    assert!(bench.fails(&["ps"]).contains("no machine is up"));
+}
+
+#[test]
+fn ctrl_c_ends_a_machine_that_is_still_booting() {
+    let bench = Bench::new();
+    let qemu = fake_qemu(bench.folder.path(), "9.0.0", "echo $$ >> pids; exec sleep 1000");
+    let mut command = bench.command(&["up", "small.toml"]);
+    let child = command.env("CYANEA_QEMU", &qemu).stderr(Stdio::piped()).spawn().unwrap();
+    let launcher = Foreground(Some(child));
+    let pids = || fs::read_to_string(bench.folder.path().join("pids")).unwrap_or_default();
+    wait_until("all are booting", || pids().lines().count() == 5);
+    launcher.signal("INT");
+    let output = launcher.output();
+    assert_eq!(output.status.code(), Some(1));
+    let pids: Vec<u32> = pids().lines().map(|line| line.parse().unwrap()).collect();
+    assert!(all_gone(&pids));
+}
+
+#[test]
+fn a_detached_start_that_is_given_up_leaves_nothing() {
+    let bench = Bench::new();
+    let qemu = fake_qemu(bench.folder.path(), "9.0.0", "echo $$ >> pids; exec sleep 1000");
+    let mut command = bench.command(&["up", "--detach", "small.toml"]);
+    let child = command.env("CYANEA_QEMU", &qemu).spawn().unwrap();
+    let launcher = Foreground(Some(child));
+    let pids = || fs::read_to_string(bench.folder.path().join("pids")).unwrap_or_default();
+    wait_until("all are booting", || pids().lines().count() == 5);
+    drop(launcher);
+    let pids: Vec<u32> = pids().lines().map(|line| line.parse().unwrap()).collect();
+    wait_until("every VM is gone", || all_gone(&pids));
+}
+
+#[test]
+fn mistakes_are_one_sentence() {
+    let bench = Bench::new();
+    fs::write(bench.folder.path().join("bad.toml"), "[clusters.a]\nnode = 2\n").unwrap();
+    assert_eq!(
+        bench.fails(&["up", "bad.toml"]),
+        "cyanea: bad.toml:2:1: there is no key `node` here; write one of `nodes`, or remove it\n"
+    );
+    let missing = bench.fails(&["up", "--images", "/nonexistent", "small.toml"]);
+    assert!(missing.contains("no node image at /nonexistent/node; build the images with `make images`"));
+    let absent = bench.fails(&["up", "absent.toml"]);
+    assert!(absent.starts_with("cyanea: absent.toml: cannot read this machine file: "), "{absent}");
+    let output =
+        bench.command(&["up", "small.toml"]).env("CYANEA_QEMU", "/nonexistent/qemu").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.starts_with("cyanea: /nonexistent/qemu was not found; install QEMU 7.2 or newer"), "{text}");
+    assert_eq!(bench.run(&["up"]).status.code(), Some(2));
+    assert_eq!(bench.run(&["fly"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_doctor_looks_at_everything() {
+    let bench = Bench::new();
+    let findings: serde_json::Value = serde_json::from_str(&bench.says(&["doctor", "--json"])).unwrap();
+    let looked_at: Vec<_> =
+        findings.as_array().unwrap().iter().map(|f| f["what"].as_str().unwrap()).collect();
+    let expected = ["qemu", "accelerator", "processors", "memory", "open files", "images", "state"];
+    assert_eq!(looked_at, expected);
+    let output = bench.run(&["doctor", "--images", "/nonexistent"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("MEND  images"));
+}

@@ -1,0 +1,219 @@
+//! The control socket of a running machine: how `cyanea ps` and the others
+//! reach it.
+//!
+//! One connection carries one command: a [`Request`] as one line of JSON, then
+//! [`Reply`] lines until one that is final. Only the same user may connect. A
+//! client that goes away while its command runs is noticed
+//! ([`Replies::is_gone`]).
+//!
+//! `run`, `cp`, `ls` and `stat` are commands to the operating system in the
+//! machine: whoever is its client on the launcher's rings implements
+//! [`Services`].
+
+mod bytes;
+mod client;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ControlError};
+pub use server::{ControlServer, Replies};
+
+use crate::machine::MachineStatus;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
+/// A command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// What is known of the machine; answered by `Machine`.
+    Ps,
+    /// Ends a VM at once.
+    Kill {
+        /// Its name.
+        vm: String,
+    },
+    /// A VM's log; answered by `Line`s.
+    Logs {
+        /// Its name.
+        vm: String,
+        /// Whether to go on with lines as they come.
+        follow: bool,
+    },
+    /// Ends the machine; answered when all of it is gone.
+    Down,
+    /// Runs a program; answered by `Output`s, then `Exited`.
+    Run(Run),
+    /// Copies a file; answered by `Progress`.
+    Copy {
+        /// Where it is.
+        from: Location,
+        /// Where it shall be.
+        to: Location,
+    },
+    /// Lists a directory; answered by `Entries`.
+    List {
+        /// An absolute path in the machine.
+        path: String,
+    },
+    /// Looks at a file; answered by `Entries` with that one.
+    Stat {
+        /// An absolute path in the machine.
+        path: String,
+    },
+}
+
+/// A program to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Its name.
+    pub program: String,
+    /// What it is given, without its own name.
+    pub arguments: Vec<String>,
+    /// How many activities it has.
+    pub activities: u16,
+}
+
+/// One side of a copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Location {
+    /// An absolute path on the host.
+    Host(PathBuf),
+    /// An absolute path in the machine.
+    Machine(String),
+}
+
+/// A part of the answer to a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// A line of a log.
+    Line(String),
+    /// Something a program wrote.
+    Output {
+        /// Which of its activities.
+        index: u16,
+        /// 1: standard output, 2: standard error.
+        fd: u8,
+        /// What: each byte is the character of that number.
+        #[serde(with = "bytes")]
+        bytes: Vec<u8>,
+    },
+    /// How far something that takes long has come.
+    Progress {
+        /// What is done, in bytes.
+        done: u64,
+        /// What there is to do, in bytes.
+        total: u64,
+    },
+    /// What is known of the machine.
+    Machine(MachineStatus),
+    /// Names in a directory, or what one name is.
+    Entries(Vec<Entry>),
+    /// Final: it is done.
+    Done,
+    /// Final: the program ended.
+    Exited {
+        /// The code that the command shall end with.
+        code: u8,
+        /// What is to be said of it, if anything.
+        message: Option<String>,
+    },
+    /// Final: it cannot be done.
+    Failed {
+        /// Why, and how to mend it.
+        message: String,
+    },
+}
+
+impl Reply {
+    /// Whether nothing follows.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Done | Self::Exited { .. } | Self::Failed { .. })
+    }
+}
+
+/// A name in a directory of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The name, without its directory.
+    pub name: String,
+    /// Whether it is a directory.
+    pub directory: bool,
+    /// Bytes in it.
+    pub size: u64,
+    /// When it was changed, nanoseconds since 1970.
+    pub modified_ns: u64,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The code that the command shall end with: 0 if every activity ended well.
+    pub code: u8,
+    /// What is to be said of it, if anything.
+    pub message: Option<String>,
+}
+
+/// Why a service does not do what it was asked for: one sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceError(pub String);
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ServiceError {}
+
+/// What the operating system in the machine does for commands. Each call comes
+/// on a thread of its own and may take as long as it takes.
+pub trait Services: Send + Sync {
+    /// Runs a program, sends its output, and says how it ended. If the client
+    /// is gone ([`Replies::is_gone`]), the task force is to be ended.
+    fn run(&self, run: &Run, replies: &Replies) -> Result<Outcome, ServiceError>;
+
+    /// Copies a file between host and machine.
+    fn copy(&self, from: &Location, to: &Location, replies: &Replies) -> Result<(), ServiceError>;
+
+    /// Lists a directory.
+    fn list(&self, path: &str) -> Result<Vec<Entry>, ServiceError>;
+
+    /// Looks at one file or directory.
+    fn stat(&self, path: &str) -> Result<Entry, ServiceError>;
+}
+
+/// Services of a launcher that is no client of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoServices;
+
+impl NoServices {
+    fn refuse<T>() -> Result<T, ServiceError> {
+        Err(ServiceError(
+            "not available: this launcher is no client of the machine's operating system".into(),
+        ))
+    }
+}
+
+impl Services for NoServices {
+    fn run(&self, _: &Run, _: &Replies) -> Result<Outcome, ServiceError> {
+        Self::refuse()
+    }
+
+    fn copy(&self, _: &Location, _: &Location, _: &Replies) -> Result<(), ServiceError> {
+        Self::refuse()
+    }
+
+    fn list(&self, _: &str) -> Result<Vec<Entry>, ServiceError> {
+        Self::refuse()
+    }
+
+    fn stat(&self, _: &str) -> Result<Entry, ServiceError> {
+        Self::refuse()
+    }
+}

@@ -1,0 +1,230 @@
+//! From a machine file as written to a machine that can be: every rule that
+//! the shape of the TOML alone does not hold.
+
+use super::raw::{Raw, VmOverride, span, value_or};
+use super::{LEAST_MEMORY, MachineFile, Problem, RestartPolicy, Size, VmPlan};
+use ivshmem::layout::MAX_PEERS;
+use kernel::membership::{Role, Utility};
+use std::ops::Range;
+use std::path::Path;
+use toml::Spanned;
+
+/// Most bytes of a machine's or cluster's name.
+const MAX_NAME: usize = 48;
+/// Memory of a VM of which the file says nothing.
+const DEFAULT_MEMORY: Size = Size::mebibytes(64);
+/// Data that `files` holds if the file does not say.
+const DEFAULT_CAPACITY: Size = Size::mebibytes(256);
+/// A cluster's pool if the file does not say.
+const DEFAULT_POOL: Size = Size::mebibytes(16);
+/// Least bytes of a region whose size the user chooses.
+const LEAST_REGION: Size = Size(1 << 16);
+/// Most bytes of the region of `files` and of a pool. A VM's window for devices
+/// below 4 GiB has 512 MiB, for both and everything else.
+const MOST_CAPACITY: Size = Size::mebibytes(256);
+const MOST_POOL: Size = Size::mebibytes(128);
+
+/// Checks everything and lays out the VMs.
+pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, Problem> {
+    let name = machine_name(path, raw)?;
+    let clusters = clusters(raw)?;
+    let vms = plan(raw, &clusters)?;
+    let files_capacity = region(&raw.files.capacity, DEFAULT_CAPACITY, MOST_CAPACITY)?;
+    let pool = region(&raw.pool.size, DEFAULT_POOL, MOST_POOL)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let file = MachineFile {
+        path: path.to_owned(),
+        name,
+        clusters: clusters.iter().map(|(name, _)| name.get_ref().clone()).collect(),
+        vms,
+        files_capacity,
+        pool,
+        node_image: raw.images.node.as_ref().map(|image| folder.join(image)),
+        utility_image: raw.images.utility.as_ref().map(|image| folder.join(image)),
+        locality: raw.locality.as_ref().map(|locality| *locality.get_ref()).unwrap_or_default(),
+    };
+    check_locality(raw, &file)?;
+    check_memory(raw, &file, free)?;
+    Ok(file)
+}
+
+fn problem(span: Option<Range<usize>>, message: impl Into<String>) -> Problem {
+    Problem { span, message: message.into() }
+}
+
+/// The name written, or the file's own.
+fn machine_name(path: &Path, raw: &Raw) -> Result<String, Problem> {
+    let name = match &raw.name {
+        Some(name) => name.get_ref().clone(),
+        None => path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("machine").to_owned(),
+    };
+    check_name("the machine", &name).map_err(|message| problem(span(&raw.name), message))?;
+    Ok(name)
+}
+
+/// Names become names of folders and files, and parts of QEMU's options.
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    let usable = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if starts_well && name.len() <= MAX_NAME && name.chars().all(usable) {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} cannot be called {name:?}; write at most {MAX_NAME} letters, digits, \"-\" and \"_\", \
+         a letter or digit first"
+    ))
+}
+
+/// The clusters in the file's order, each with its number of nodes.
+fn clusters(raw: &Raw) -> Result<Vec<(&Spanned<String>, u16)>, Problem> {
+    let mut found: Vec<_> =
+        raw.clusters.iter().map(|(name, cluster)| (name, value_or(&cluster.nodes, 1))).collect();
+    found.sort_by_key(|(name, _)| name.span().start);
+    for (name, _) in &found {
+        check_name("a cluster", name.get_ref()).map_err(|message| problem(Some(name.span()), message))?;
+    }
+    let Some((first, _)) = found.first() else {
+        return Err(problem(None, "this machine has no cluster; write [clusters.a] and nodes = 2 below it"));
+    };
+    if found.iter().all(|&(_, nodes)| nodes == 0) {
+        let place = raw.clusters.values().find_map(|cluster| span(&cluster.nodes)).unwrap_or(first.span());
+        return Err(problem(
+            Some(place),
+            "no cluster has a node, so nothing could run; write nodes = 1 or more",
+        ));
+    }
+    Ok(found)
+}
+
+/// All VMs, those of one cluster together: nodes, then `files`, then `tasks`.
+fn plan(raw: &Raw, clusters: &[(&Spanned<String>, u16)]) -> Result<Vec<VmPlan>, Problem> {
+    let utilities = [
+        (Utility::Files, &raw.utilities.files, &raw.vm.files),
+        (Utility::Tasks, &raw.utilities.tasks, &raw.vm.tasks),
+    ];
+    let mut wanted: usize = 1 + clusters.iter().map(|&(_, nodes)| usize::from(nodes)).sum::<usize>();
+    for (utility, count, _) in utilities {
+        check_activities(utility, count)?;
+        wanted += usize::from(value_or(count, 2));
+    }
+    if wanted > MAX_PEERS {
+        let most = MAX_PEERS - 1;
+        let place = clusters.first().map(|(name, _)| name.span());
+        let message = format!("this machine has {} VMs, {most} is the most; ask for fewer", wanted - 1);
+        return Err(problem(place, message));
+    }
+    // Round robin over the clusters, one utility going on where the last one ended.
+    let mut turn = 0;
+    let mut shares = Vec::new();
+    for (utility, count, over) in utilities {
+        let mut share = vec![0; clusters.len()];
+        for _ in 0..value_or(count, 2) {
+            share[turn % clusters.len()] += 1;
+            turn += 1;
+        }
+        shares.push((Role::Utility(utility), share, over));
+    }
+    let mut vms = Vec::new();
+    for (cluster, (name, nodes)) in clusters.iter().enumerate() {
+        let mut add = |role, count, over: &VmOverride| {
+            vms.extend((0..count).map(|index| vm(raw, role, (cluster, name.get_ref()), index, over)));
+        };
+        add(Role::Node, *nodes, &raw.vm.node);
+        for (role, share, over) in &shares {
+            add(*role, share[cluster], over);
+        }
+    }
+    check_vm_names(&vms, clusters)?;
+    Ok(vms)
+}
+
+/// One VM.
+fn vm(raw: &Raw, role: Role, (cluster, name): (usize, &str), index: u16, over: &VmOverride) -> VmPlan {
+    let kind = match role {
+        Role::Utility(utility) => utility.to_string(),
+        _ => "node".into(),
+    };
+    VmPlan {
+        name: format!("{kind}-{name}{index}"),
+        role,
+        cluster: cluster as u16,
+        memory: value_or(&over.memory, value_or(&raw.vm.memory, DEFAULT_MEMORY)),
+        restart: over.restart.or(raw.vm.restart).unwrap_or(RestartPolicy::Never),
+    }
+}
+
+/// A utility is a task force of at least two activities, so that one can die.
+fn check_activities(utility: Utility, count: &Option<Spanned<u16>>) -> Result<(), Problem> {
+    match value_or(count, 2) {
+        0 | 1 => Err(problem(
+            span(count),
+            format!(
+                "{utility} needs at least two activities, so that one may die; write {utility} = 2 or more"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Cluster `a` with its node 10 and cluster `a1` with its node 0 would collide.
+fn check_vm_names(vms: &[VmPlan], clusters: &[(&Spanned<String>, u16)]) -> Result<(), Problem> {
+    let mut seen = std::collections::HashSet::new();
+    match vms.iter().find(|vm| !seen.insert(&vm.name)) {
+        None => Ok(()),
+        Some(vm) => {
+            let cluster = clusters[usize::from(vm.cluster)].0;
+            let message =
+                format!("two VMs would be called {}; rename cluster {}", vm.name, cluster.get_ref());
+            Err(problem(Some(cluster.span()), message))
+        }
+    }
+}
+
+/// The size of a region: rounded up to a power of two, as PCI wants it.
+fn region(size: &Option<Spanned<Size>>, default: Size, most: Size) -> Result<Size, Problem> {
+    let wanted = value_or(size, default);
+    if wanted < LEAST_REGION || wanted > most {
+        let message = format!("{wanted} is no size for this region; write one from {LEAST_REGION} to {most}");
+        return Err(problem(span(size), message));
+    }
+    Ok(Size(wanted.0.next_power_of_two()))
+}
+
+/// Farther may not be cheaper.
+fn check_locality(raw: &Raw, file: &MachineFile) -> Result<(), Problem> {
+    let locality = file.locality;
+    if locality.within >= 1 && locality.between >= locality.within {
+        return Ok(());
+    }
+    Err(problem(
+        span(&raw.locality),
+        "farther VMs cannot be cheaper to reach; write within = 1 or more and between at least as much",
+    ))
+}
+
+/// Every VM has room for its image, and the host has room for all VMs.
+fn check_memory(raw: &Raw, file: &MachineFile, free: Option<Size>) -> Result<(), Problem> {
+    let written = [&raw.vm.node.memory, &raw.vm.files.memory, &raw.vm.tasks.memory, &raw.vm.memory];
+    for size in written.into_iter().flatten() {
+        if *size.get_ref() < LEAST_MEMORY {
+            let message =
+                format!("{} is too little for an image; write {LEAST_MEMORY} or more", size.get_ref());
+            return Err(problem(Some(size.span()), message));
+        }
+    }
+    let vms = file.vms.iter().map(|vm| vm.memory.0);
+    let pools = file.clusters.iter().map(|_| file.pool.0);
+    let sum = vms.chain(pools).chain([file.files_capacity.0]).fold(0, u64::saturating_add);
+    match free {
+        Some(free) if sum > free.0 => {
+            let place = written.into_iter().find_map(span).or(span(&raw.files.capacity));
+            let count = file.vms.len();
+            let message = format!(
+                "the {count} VMs and their regions need {}, this host has {free} free; ask for less memory or fewer VMs",
+                Size(sum)
+            );
+            Err(problem(place, message))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,151 @@
+//! What machine files say, and every way in which they are refused.
+
+use super::*;
+
+fn parse(text: &str) -> Result<MachineFile, MachineFileError> {
+    MachineFile::parse_for("m.toml".as_ref(), text, Some(Size::mebibytes(4096)))
+}
+
+fn names(text: &str) -> Vec<String> {
+    parse(text).unwrap().vms.into_iter().map(|vm| vm.name).collect()
+}
+
+#[test]
+fn the_example_machines_are_as_their_files_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../machines");
+    let two = MachineFile::load(&folder.join("two-clusters.toml")).unwrap();
+    assert_eq!(two.name, "two-clusters");
+    assert_eq!(two.clusters, ["a", "b"]);
+    let names: Vec<_> = two.vms.iter().map(|vm| vm.name.as_str()).collect();
+    let expected =
+        ["node-a0", "node-a1", "files-a0", "tasks-a0", "node-b0", "node-b1", "files-b0", "tasks-b0"];
+    assert_eq!(names, expected);
+    let one = MachineFile::load(&folder.join("one-cluster.toml")).unwrap();
+    assert_eq!(one.vms.len(), 8);
+}
+
+#[test]
+fn the_launcher_is_peer_0_and_vms_follow() {
+    let file = parse("[clusters.x]").unwrap();
+    let description = file.description();
+    assert_eq!(description.peers[0].role, Role::Launcher);
+    assert_eq!(description.peers[0].cluster, None);
+    for (peer, vm) in file.peers() {
+        assert_eq!(description.peers[usize::from(peer.0)].name, vm.name);
+    }
+}
+
+#[test]
+fn clusters_keep_the_order_of_the_file_and_utilities_go_round() {
+    let text = "[clusters.z]\nnodes = 1\n[clusters.a]\nnodes = 0\n[clusters.m]\n[utilities]\nfiles = 4";
+    let expected =
+        ["node-z0", "files-z0", "files-z1", "files-a0", "tasks-a0", "node-m0", "files-m0", "tasks-m0"];
+    assert_eq!(names(text), expected);
+}
+
+#[test]
+fn what_a_role_says_goes_before_what_all_vms_say() {
+    let text = "[clusters.a]\n[vm]\nmemory = \"32 MiB\"\nrestart = \"always\"\n\
+                [vm.files]\nmemory = \"48 MiB\"\nrestart = \"never\"";
+    let file = parse(text).unwrap();
+    assert_eq!((file.vms[0].memory, file.vms[0].restart), (Size::mebibytes(32), RestartPolicy::Always));
+    assert_eq!((file.vms[1].memory, file.vms[1].restart), (Size::mebibytes(48), RestartPolicy::Never));
+}
+
+#[test]
+fn sizes_of_regions_are_rounded_up_and_images_start_from_the_file() {
+    let text = "[clusters.a]\n[files]\ncapacity = \"100 MiB\"\n[images]\nnode = \"own/node\"";
+    let file = MachineFile::parse("dir/m.toml".as_ref(), text).unwrap();
+    assert_eq!(file.files_capacity, Size::mebibytes(128));
+    assert_eq!(file.node_image.unwrap(), Path::new("dir/own/node"));
+}
+
+/// Files and the errors that they are refused with.
+const REFUSED: &[(&str, &str)] = &[
+    ("", "m.toml:1:1: this machine has no cluster; write [clusters.a] and nodes = 2 below it"),
+    (
+        "[clusters.a]\nnodes = 0",
+        "m.toml:2:9: no cluster has a node, so nothing could run; write nodes = 1 or more",
+    ),
+    ("[clusters.a]\nnode = 3", "m.toml:2:1: there is no key `node` here; write one of `nodes`, or remove it"),
+    (
+        "nam = \"x\"",
+        "m.toml:1:1: there is no key `nam` here; write one of `name`, `clusters`, `utilities`, `vm`, `files`, \
+         `pool`, `images`, `locality`, or remove it",
+    ),
+    (
+        "[clusters.a]\nnodes = \"two\"",
+        "m.toml:2:9: string \"two\" is of the wrong type; write a whole number, 0 or more",
+    ),
+    ("[clusters.a]\nnodes = -1", "m.toml:2:9: integer -1 cannot be used; write a whole number, 0 or more"),
+    (
+        "[clusters.a]\n[vm]\nmemory = 64",
+        "m.toml:3:10: integer 64 is of the wrong type; write a size in quotes such as \"64 MiB\"",
+    ),
+    (
+        "[clusters.a]\n[vm]\nmemory = \"64 MB\"",
+        "m.toml:3:10: string \"64 MB\" cannot be used; write a size in quotes such as \"64 MiB\"",
+    ),
+    (
+        "[clusters.a]\n[vm]\nrestart = \"sometimes\"",
+        "m.toml:3:11: `sometimes` is no choice here; write one of `never` or `always`",
+    ),
+    (
+        "[clusters.a]\nnodes = 1\n[clusters.a]\nnodes = 2",
+        "m.toml:3:11: the name `a` is given twice; rename or remove one of them",
+    ),
+    (
+        "[clusters.a]\nnodes = 1\nnodes = 2",
+        "m.toml:3:1: the name `nodes` is given twice; rename or remove one of them",
+    ),
+    (
+        "[clusters.a]\nnodes = 11\n[clusters.a1]\nnodes = 1",
+        "m.toml:3:11: two VMs would be called node-a10; rename cluster a1",
+    ),
+    ("[clusters.a]\nnodes = 300", "m.toml:1:11: this machine has 304 VMs, 239 is the most; ask for fewer"),
+    (
+        "[clusters.a]\n[utilities]\ntasks = 1",
+        "m.toml:3:9: tasks needs at least two activities, so that one may die; write tasks = 2 or more",
+    ),
+    (
+        "[clusters.a]\n[vm]\nmemory = \"8 MiB\"",
+        "m.toml:3:10: 8 MiB is too little for an image; write 16 MiB or more",
+    ),
+    (
+        "[clusters.a]\n[vm]\nmemory = \"1 GiB\"",
+        "m.toml:3:10: the 5 VMs and their regions need 5392 MiB, this host has 4 GiB free; \
+         ask for less memory or fewer VMs",
+    ),
+    (
+        "[clusters.a]\n[files]\ncapacity = \"2 GiB\"",
+        "m.toml:3:12: 2 GiB is no size for this region; write one from 64 KiB to 256 MiB",
+    ),
+    (
+        "name = \"../x\"\n[clusters.a]",
+        "m.toml:1:8: the machine cannot be called \"../x\"; write at most 48 letters, digits, \"-\" and \"_\", \
+         a letter or digit first",
+    ),
+    (
+        "[clusters.\"a,b\"]",
+        "m.toml:1:11: a cluster cannot be called \"a,b\"; write at most 48 letters, digits, \"-\" and \"_\", \
+         a letter or digit first",
+    ),
+    (
+        "[clusters.a]\n[locality]\nwithin = 3\nbetween = 2",
+        "m.toml:2:1: farther VMs cannot be cheaper to reach; write within = 1 or more and between at least as much",
+    ),
+    ("[clusters.a", "m.toml:1:12: this is no valid TOML: unclosed table, expected `]`"),
+];
+
+#[test]
+fn what_cannot_be_is_refused_with_its_place_and_how_to_mend_it() {
+    for (text, expected) in REFUSED {
+        let error = parse(text).expect_err(text).to_string();
+        assert_eq!(&error, expected, "of {text:?}");
+    }
+}
+
+#[test]
+fn columns_are_characters() {
+    assert_eq!(Place::of("ä = 1\nöö x", 11), Place { line: 2, column: 3 });
+}

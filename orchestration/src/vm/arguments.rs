@@ -1,0 +1,168 @@
+//! The argument list of one VM's QEMU: which devices it has, and at which
+//! addresses it finds them.
+
+use crate::host::Accelerator;
+use crate::machine_file::VmPlan;
+use crate::regions::{Due, DueId};
+use ivshmem::exit;
+use ivshmem::layout::DeviceAddress;
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::Path;
+
+/// What is to be started.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// The VM.
+    pub vm: &'a VmPlan,
+    /// What it boots.
+    pub image: &'a Path,
+    /// What runs its instructions.
+    pub accelerator: Accelerator,
+    /// Its regions, those it is due and no others.
+    pub regions: &'a [Due<'a>],
+    /// QEMU's end of its bell socket.
+    pub bell: BorrowedFd<'a>,
+    /// Nanoseconds since 1970.
+    pub epoch_ns: u128,
+    /// Randomness for the VM to start from.
+    pub seed: u64,
+}
+
+/// QEMU's arguments, and the descriptors that they speak of.
+pub fn arguments(start: &Start<'_>) -> (Vec<OsString>, Vec<RawFd>) {
+    let mut list = List::default();
+    machine(start, &mut list);
+    let mut descriptors = vec![start.bell.as_raw_fd()];
+    let bell = format!("socket,id=bell,fd={}", start.bell.as_raw_fd());
+    list.option("-chardev", bell);
+    list.device(DeviceAddress::BELL, "ivshmem-doorbell,chardev=bell,vectors=1");
+    for region in start.regions {
+        descriptors.push(region.descriptor.as_raw_fd());
+        list.region(region);
+    }
+    list.option("-kernel", start.image);
+    let line = format!("vm={} epoch={} seed={}", start.vm.name, start.epoch_ns, start.seed);
+    list.option("-append", line);
+    (list.arguments, descriptors)
+}
+
+/// Everything that does not depend on regions.
+fn machine(start: &Start<'_>, list: &mut List) {
+    list.flag("-nodefaults");
+    list.flag("-no-user-config");
+    list.flag("-no-reboot");
+    list.option("-name", format!("{},debug-threads=on", start.vm.name));
+    list.option("-M", "microvm,pcie=on,rtc=off,pit=off,isa-serial=on");
+    list.option(
+        "-accel",
+        match start.accelerator {
+            Accelerator::Kvm => "kvm",
+            Accelerator::Tcg => "tcg,thread=multi,tb-size=8",
+        },
+    );
+    list.option("-cpu", "max");
+    // With maxcpus=1 TCG would make atomic read-modify-writes non-atomic.
+    list.option("-smp", "1,maxcpus=2");
+    list.option("-m", format!("{}M", start.vm.memory.0.div_ceil(1 << 20)));
+    list.option("-display", "none");
+    list.option("-chardev", "stdio,id=console,signal=off");
+    list.option("-serial", "chardev:console");
+    list.option("-device", format!("isa-debug-exit,iobase={:#x},iosize=0x04", exit::PORT));
+}
+
+/// An argument list in the making.
+#[derive(Default)]
+struct List {
+    arguments: Vec<OsString>,
+}
+
+impl List {
+    fn flag(&mut self, flag: &str) {
+        self.arguments.push(flag.into());
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<OsString>) {
+        self.arguments.extend([name.into(), value.into()]);
+    }
+
+    fn device(&mut self, address: DeviceAddress, what: &str) {
+        self.option("-device", format!("{what},multifunction=on,addr={address}"));
+    }
+
+    /// A region's memory and its device.
+    fn region(&mut self, region: &Due<'_>) {
+        let id = match region.id {
+            DueId::Control => "control".into(),
+            DueId::Pair(peer) => format!("pair{}", peer.0),
+            DueId::Utility => "utility".into(),
+            DueId::Pool => "pool".into(),
+        };
+        let path = format!("/proc/self/fd/{}", region.descriptor.as_raw_fd());
+        let read_only = if region.read_only { ",readonly=on" } else { "" };
+        let size = region.bytes;
+        let memory = format!("memory-backend-file,id={id},share=on,mem-path={path},size={size}{read_only}");
+        self.option("-object", memory);
+        self.device(region.address, &format!("ivshmem-plain,memdev={id}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine_file::MachineFile;
+    use crate::regions::Regions;
+    use std::os::fd::AsFd;
+
+    /// The argument list of the VM of this name, as one text, and its descriptors.
+    fn list(name: &str, accelerator: Accelerator) -> (String, usize) {
+        let text = "[clusters.a]\nnodes = 1\n[clusters.b]\n[vm]\nmemory = \"33 MiB\"";
+        let file = MachineFile::parse("m.toml".as_ref(), text).unwrap();
+        let regions = Regions::new(&file).unwrap();
+        let (peer, vm) = file.peers().find(|(_, vm)| vm.name == name).unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let due = regions.due(peer, vm);
+        let start = Start {
+            vm,
+            image: Path::new("/images/node"),
+            accelerator,
+            regions: &due,
+            bell: null.as_fd(),
+            epoch_ns: 17,
+            seed: 4,
+        };
+        let (arguments, descriptors) = arguments(&start);
+        let words: Vec<_> = arguments.iter().map(|word| word.to_str().unwrap()).collect();
+        (words.join(" "), descriptors.len())
+    }
+
+    #[test]
+    fn a_node_has_its_devices_and_no_others() {
+        let (list, descriptors) = list("node-a0", Accelerator::Tcg);
+        // Bell, control, pool, and a pair with each of the launcher and five VMs.
+        assert_eq!(descriptors, 9);
+        assert_eq!(list.matches("ivshmem-plain,").count(), 8);
+        assert!(list.contains("ivshmem-doorbell,chardev=bell,vectors=1,multifunction=on,addr=1.1"));
+        assert!(list.contains("ivshmem-plain,memdev=control,multifunction=on,addr=1.0"));
+        assert!(list.contains("ivshmem-plain,memdev=pool,multifunction=on,addr=1.3"));
+        assert!(list.contains("memdev=pair0,multifunction=on,addr=2.0"));
+        assert!(!list.contains("memdev=pair1,"), "a VM has no pair with itself: {list}");
+        assert!(!list.contains("addr=1.2"), "a node has no utility's region: {list}");
+        assert_eq!(list.matches("readonly=on").count(), 1);
+        assert!(list.ends_with("-kernel /images/node -append vm=node-a0 epoch=17 seed=4"));
+        assert!(list.contains("-m 33M "));
+    }
+
+    #[test]
+    fn an_activity_of_a_utility_has_its_tables() {
+        let (list, _) = list("tasks-b0", Accelerator::Kvm);
+        assert!(list.contains("ivshmem-plain,memdev=utility,multifunction=on,addr=1.2"));
+        assert!(list.contains("-accel kvm "));
+    }
+
+    #[test]
+    fn tcg_is_told_that_there_may_be_more_processors() {
+        let (list, _) = list("node-b0", Accelerator::Tcg);
+        assert!(list.contains("-accel tcg,thread=multi") && list.contains("-smp 1,maxcpus=2"));
+    }
+}

@@ -1,0 +1,108 @@
+//! What tests of whole machines need: tiny images, fake QEMUs, patience.
+#![allow(dead_code, reason = "not every test file uses all of it")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Longest that anything is waited for. Far more than it should take.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a tiny image does after it wrote its text.
+#[derive(Clone, Copy)]
+pub enum Then {
+    /// It halts for good.
+    Halt,
+    /// It ends its VM with this code.
+    Exit(u8),
+}
+
+/// An image that boots by PVH, writes a text to the serial port and then ends
+/// or halts: an ELF header, two program headers, a note, and 32-bit code.
+pub fn image(text: &str, then: Then) -> Vec<u8> {
+    const BASE: u32 = 0x20_0000;
+    const NOTE: u32 = 64 + 2 * 56;
+    const CODE: u32 = NOTE + 20;
+    let mut code = vec![0x66, 0xba, 0xf8, 0x03]; // mov dx, 0x3f8
+    code.extend(text.bytes().flat_map(|byte| [0xb0, byte, 0xee])); // mov al, byte; out dx, al
+    if let Then::Exit(word) = then {
+        code.extend([0x66, 0xba, 0xf4, 0x00, 0xb0, word, 0xee]); // mov dx, 0xf4; ...
+    }
+    code.extend([0xfa, 0xf4, 0xeb, 0xfd]); // cli; again: hlt; jmp again
+    let size = u64::from(CODE) + code.len() as u64;
+
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let half = |elf: &mut Vec<u8>, value: u16| elf.extend(value.to_le_bytes());
+    let word = |elf: &mut Vec<u8>, value: u32| elf.extend(value.to_le_bytes());
+    let long = |elf: &mut Vec<u8>, value: u64| elf.extend(value.to_le_bytes());
+    half(&mut elf, 2); // executable
+    half(&mut elf, 62); // x86-64
+    word(&mut elf, 1);
+    long(&mut elf, u64::from(BASE + CODE));
+    long(&mut elf, 64); // program headers
+    long(&mut elf, 0);
+    word(&mut elf, 0);
+    for value in [64, 56, 2, 64, 0, 0] {
+        half(&mut elf, value);
+    }
+    // Type, flags, offset, addresses, sizes, alignment.
+    for (kind, offset, bytes) in [(1, 0, size), (4, u64::from(NOTE), 20)] {
+        word(&mut elf, kind);
+        word(&mut elf, 7);
+        long(&mut elf, offset);
+        long(&mut elf, u64::from(BASE) + offset);
+        long(&mut elf, u64::from(BASE) + offset);
+        long(&mut elf, bytes);
+        long(&mut elf, bytes);
+        long(&mut elf, 4);
+    }
+    // The note of the 32-bit entry point: lengths, type, name, value.
+    for value in [4, 4, 18, u32::from_le_bytes(*b"Xen\0"), BASE + CODE] {
+        word(&mut elf, value);
+    }
+    elf.extend(code);
+    elf
+}
+
+/// A folder with a node and a utility image.
+pub fn images(folder: &Path, node: &[u8], utility: &[u8]) -> PathBuf {
+    let images = folder.join("images");
+    fs::create_dir_all(&images).unwrap();
+    fs::write(images.join("node"), node).unwrap();
+    fs::write(images.join("utility"), utility).unwrap();
+    images
+}
+
+/// A folder whose images halt at once.
+pub fn idle_images(folder: &Path) -> PathBuf {
+    images(folder, &image("node here\n", Then::Halt), &image("utility here\n", Then::Halt))
+}
+
+/// A shell script in QEMU's place: `$line` is its whole argument list.
+pub fn fake_qemu(folder: &Path, version: &str, body: &str) -> PathBuf {
+    let path = folder.join("fake-qemu");
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] && {{ echo 'QEMU emulator version {version}'; exit 0; }}\n\
+         line=\"$*\"\n{body}\n"
+    );
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Waits until something holds.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "waited too long until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process is there (a zombie is not).
+pub fn process_exists(id: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let state = status.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| state != 'Z')
+}
