@@ -14,6 +14,7 @@
 //! | `ticks` | prints the clock every 200 ms, to compare with the host's |
 //! | `switch` | what thread switches cost |
 
+use runtime::system::{DirectoryEntry, Errno, FileKind, FileStatus, System};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
@@ -29,9 +30,9 @@ fn main() {
         "" => check_everything(),
         "overflow" => println!("{}", overflow(0)),
         "overflow-thread" => println!("{}", thread::spawn(|| overflow(0)).join().unwrap_or(0)),
-        "null" => access(|| unsafe { (black_box(8) as *mut u64).write_volatile(1) }),
-        "text" => access(|| unsafe { (black_box(main as fn()) as *mut u8).write_volatile(1) }),
-        "constant" => access(|| unsafe { black_box("constant").as_ptr().cast_mut().write_volatile(1) }),
+        "null" => write_to(black_box(8) as *mut u8),
+        "text" => write_to(black_box(main as fn()) as *mut u8),
+        "constant" => write_to(black_box("constant").as_ptr().cast_mut()),
         "execute" => execute_data(),
         "divide" => println!("{}", divide(black_box(0))),
         "panic" => panic!("as was asked for"),
@@ -49,10 +50,12 @@ fn main() {
     }
 }
 
-fn access(f: impl FnOnce()) {
+/// As an activity, writes where nobody may.
+fn write_to(address: *mut u8) {
     runtime::thread::set_activity(7);
-    f();
-    println!("selftest: the access went through");
+    // SAFETY: none: the page tables are to stop it, and the VM ends.
+    unsafe { address.write_volatile(1) };
+    println!("selftest: the write went through");
 }
 
 #[inline(never)]
@@ -63,16 +66,17 @@ fn overflow(depth: u64) -> u64 {
 
 fn execute_data() {
     let code = Box::new([0xc3u8; 16]);
-    // A return instruction, in memory that must not be executed.
+    // SAFETY: a return instruction; but the page tables are to stop it, and the VM ends.
     let function: extern "C" fn() = unsafe { std::mem::transmute(code.as_ptr()) };
-    access(|| function());
+    function();
+    println!("selftest: data was executed");
 }
 
 /// The processor's own division: Rust's would panic first.
 fn divide(by: u64) -> u64 {
     let mut quotient = 1u64;
+    // SAFETY: a division; by 0 it is an exception, which ends the VM.
     unsafe { std::arch::asm!("div {}", in(reg) by, inout("rax") quotient, inout("rdx") 0u64 => _) };
-    quotient += 0;
     quotient
 }
 
@@ -85,7 +89,7 @@ fn exhaust() {
 
 fn check_everything() {
     type Check = (&'static str, fn());
-    let checks: [Check; 19] = [
+    let checks: [Check; 20] = [
         ("collections and numbers", collections),
         ("routines that copy", routines),
         ("allocation", allocation),
@@ -105,6 +109,7 @@ fn check_everything() {
         ("activities", activities),
         ("files and sockets answer", refusals),
         ("arguments and environment", surroundings),
+        ("a system above", system_above),
     ];
     let only = std::env::var("ONLY").ok();
     for (name, check) in checks {
@@ -138,9 +143,11 @@ fn routines() {
             let mut moved = pattern.clone();
             let mut expected = pattern.clone();
             moved.copy_within(black_box(from)..from + length, to);
-            for i in 0..length {
-                expected[to + i] = pattern[from + i];
-            }
+            expected
+                .iter_mut()
+                .skip(to)
+                .zip(&pattern[from..from + length])
+                .for_each(|(to, from)| *to = black_box(*from));
             assert!(moved.iter().eq(expected.iter()), "moving {length} bytes from {from} to {to}");
             moved[to..to + black_box(length)].fill(0xa5);
             expected[to..to + length].iter_mut().for_each(|byte| *byte = black_box(0xa5));
@@ -174,8 +181,10 @@ fn allocation() {
     (0..1_000_000u32).for_each(|i| growing.push(i));
     assert!(growing.iter().enumerate().all(|(i, &value)| i as u32 == value));
     let aligned = std::alloc::Layout::from_size_align(100, 1 << 16).unwrap();
+    // SAFETY: the size is not zero.
     let pointer = unsafe { std::alloc::alloc(aligned) };
-    assert!(!pointer.is_null() && pointer as usize % (1 << 16) == 0);
+    assert!(!pointer.is_null() && (pointer as usize).is_multiple_of(1 << 16));
+    // SAFETY: just allocated with this layout.
     unsafe { std::alloc::dealloc(pointer, aligned) };
 }
 
@@ -434,7 +443,11 @@ fn priorities() {
     let stop = AtomicBool::new(false);
     let latest = AtomicU64::new(0);
     thread::scope(|scope| {
-        scope.spawn(|| while !stop.load(SeqCst) {});
+        scope.spawn(|| {
+            while !stop.load(SeqCst) {
+                std::hint::spin_loop();
+            }
+        });
         scope.spawn(|| {
             set_priority(current(), Priority::High);
             for _ in 0..20 {
@@ -495,6 +508,109 @@ fn surroundings() {
     assert_eq!(std::env::args().next().as_deref(), Some("cyanea"));
     assert_eq!(std::env::var("NOTHING"), Err(std::env::VarError::NotPresent));
     assert_eq!(std::env::current_dir().unwrap(), std::path::Path::new("/"));
+}
+
+/// The least system: one file, in memory, in one directory; and what activities did.
+struct Least {
+    content: Mutex<(Vec<u8>, usize)>,
+    said: Mutex<Vec<(u64, Vec<u8>)>>,
+    ended: Mutex<Vec<(u64, Option<i32>)>>,
+}
+
+impl System for Least {
+    fn write_console(&self, tag: u64, _fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
+        self.said.lock().unwrap().push((tag, bytes.to_vec()));
+        Ok(bytes.len())
+    }
+
+    fn open(&self, _tag: u64, path: &[u8], _flags: i32, _mode: u32) -> Result<i32, Errno> {
+        self.content.lock().unwrap().1 = 0;
+        if path == b"/file" || path == b"/" { Ok(3) } else { Err(Errno::NOT_FOUND) }
+    }
+
+    fn close(&self, _tag: u64, _fd: i32) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn read(&self, _tag: u64, _fd: i32, target: &mut [u8]) -> Result<usize, Errno> {
+        let (bytes, position) = &mut *self.content.lock().unwrap();
+        let count = target.len().min(bytes.len() - *position);
+        target[..count].copy_from_slice(&bytes[*position..][..count]);
+        *position += count;
+        Ok(count)
+    }
+
+    fn write(&self, _tag: u64, _fd: i32, source: &[u8]) -> Result<usize, Errno> {
+        self.content.lock().unwrap().0.extend_from_slice(source);
+        Ok(source.len())
+    }
+
+    fn fstat(&self, tag: u64, _fd: i32) -> Result<FileStatus, Errno> {
+        self.stat(tag, b"/file")
+    }
+
+    fn stat(&self, _tag: u64, _path: &[u8]) -> Result<FileStatus, Errno> {
+        let size = self.content.lock().unwrap().0.len() as u64;
+        let (modified, accessed, changed) = (1_500_000_000, 0, -1);
+        let kind = FileKind::Regular;
+        Ok(FileStatus { kind, size, mode: 0o644, number: 5, names: 1, accessed, modified, changed })
+    }
+
+    fn read_directory(&self, _tag: u64, _fd: i32) -> Result<Vec<DirectoryEntry>, Errno> {
+        let entry = |i: u64| DirectoryEntry {
+            name: format!("name-{i}").into_bytes(),
+            kind: if i % 2 == 0 { FileKind::Directory } else { FileKind::Regular },
+            number: i,
+        };
+        Ok((0..200).map(entry).collect())
+    }
+
+    fn exit(&self, tag: u64, code: i32) -> ! {
+        self.ended.lock().unwrap().push((tag, Some(code)));
+        runtime::thread::end()
+    }
+
+    fn abort(&self, tag: u64) -> ! {
+        self.ended.lock().unwrap().push((tag, None));
+        runtime::thread::end()
+    }
+}
+
+/// Files, console and the end of activities go to the system that is installed.
+fn system_above() {
+    static LEAST: Least = Least {
+        content: Mutex::new((Vec::new(), 0)),
+        said: Mutex::new(Vec::new()),
+        ended: Mutex::new(Vec::new()),
+    };
+    runtime::system::install(&LEAST);
+    std::fs::write("/file", "some words").unwrap();
+    assert_eq!(std::fs::read_to_string("/file").unwrap(), "some words");
+    assert_eq!(std::fs::read("/other").unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    let status = std::fs::metadata("/file").unwrap();
+    assert!(status.is_file() && status.len() == 10 && !status.permissions().readonly());
+    assert_eq!(status.modified().unwrap(), SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
+    let names: Vec<_> = std::fs::read_dir("/").unwrap().map(Result::unwrap).collect();
+    assert_eq!(names.len(), 200);
+    for (i, entry) in names.iter().enumerate() {
+        assert_eq!(entry.file_name().to_str(), Some(format!("name-{i}").as_str()));
+        assert_eq!(entry.file_type().unwrap().is_dir(), i % 2 == 0);
+    }
+    let activity = |tag, end: fn()| {
+        thread::spawn(move || {
+            runtime::thread::set_activity(tag);
+            end();
+        })
+    };
+    let ends = [activity(5, || std::process::exit(3)), activity(6, || panic!("of activity 6"))];
+    while runtime::thread::count() > 1 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    ends.into_iter().for_each(std::mem::forget);
+    assert_eq!(*LEAST.ended.lock().unwrap(), [(5, Some(3)), (6, None)]);
+    let said: Vec<u8> = LEAST.said.lock().unwrap().iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    assert!(String::from_utf8_lossy(&said).contains("of activity 6"));
+    assert!(LEAST.said.lock().unwrap().iter().all(|(tag, _)| *tag == 6));
 }
 
 /// Two VMs with a doorbell device ring one another in turn.

@@ -41,7 +41,7 @@ static EPOCH: AtomicU64 = AtomicU64::new(0);
 pub fn now_ns() -> u64 {
     // SAFETY: every processor in long mode has a TSC.
     let ticks = unsafe { _rdtsc() };
-    (u128::from(ticks) * u128::from(SCALE.load(Relaxed)) >> 32) as u64
+    ((u128::from(ticks) * u128::from(SCALE.load(Relaxed))) >> 32) as u64
 }
 
 /// Nanoseconds since 1970, if the command line said when the VM started; else since its start.

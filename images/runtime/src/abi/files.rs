@@ -26,16 +26,17 @@ fn above_for(fd: i32) -> Result<(u64, &'static dyn System), Errno> {
     if fd < FIRST_FILE { Err(Errno::BAD_DESCRIPTOR) } else { above(Errno::BAD_DESCRIPTOR) }
 }
 
-/// The bytes of a path.
+/// The OS above, and the bytes of the path that it is to look at.
 ///
 /// # Safety
 /// `path` is null or a zero-terminated string that outlives the result.
-unsafe fn path<'a>(path: *const c_char) -> Result<&'a [u8], Errno> {
+unsafe fn on_path<'a>(path: *const c_char) -> Result<(u64, &'static dyn System, &'a [u8]), Errno> {
+    let (tag, system) = above(Errno::NOT_SUPPORTED)?;
     if path.is_null() {
         return Err(Errno::INVALID);
     }
     // SAFETY: the caller's promise.
-    Ok(unsafe { CStr::from_ptr(path) }.to_bytes())
+    Ok((tag, system, unsafe { CStr::from_ptr(path) }.to_bytes()))
 }
 
 fn write(fd: i32, source: &[u8]) -> Result<usize, Errno> {
@@ -142,10 +143,9 @@ unsafe extern "C" fn sys_readv(fd: i32, vectors: *const iovec, count: usize) -> 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_open(name: *const c_char, flags: i32, mode: i32) -> i32 {
     // SAFETY: the caller's string.
-    let open = || {
-        above(Errno::NOT_SUPPORTED)?.1.open(thread::activity(), unsafe { path(name)? }, flags, mode as u32)
-    };
-    small_number(open())
+    small_number(
+        unsafe { on_path(name) }.and_then(|(tag, system, path)| system.open(tag, path, flags, mode as u32)),
+    )
 }
 
 #[unsafe(no_mangle)]
@@ -238,38 +238,35 @@ unsafe extern "C" fn sys_fstat(fd: i32, target: *mut stat) -> i32 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_stat(name: *const c_char, target: *mut stat) -> i32 {
     // SAFETY: the caller's string.
-    let find = || above(Errno::NOT_SUPPORTED)?.1.stat(thread::activity(), unsafe { path(name)? });
+    let found = unsafe { on_path(name) }.and_then(|(tag, system, path)| system.stat(tag, path));
     // SAFETY: the caller's structure.
-    unsafe { put_status(find(), target) }
+    unsafe { put_status(found, target) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_lstat(name: *const c_char, target: *mut stat) -> i32 {
     // SAFETY: the caller's string.
-    let find = || above(Errno::NOT_SUPPORTED)?.1.lstat(thread::activity(), unsafe { path(name)? });
+    let found = unsafe { on_path(name) }.and_then(|(tag, system, path)| system.lstat(tag, path));
     // SAFETY: the caller's structure.
-    unsafe { put_status(find(), target) }
+    unsafe { put_status(found, target) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_mkdir(name: *const c_char, mode: u32) -> i32 {
     // SAFETY: the caller's string.
-    let make = || above(Errno::NOT_SUPPORTED)?.1.mkdir(thread::activity(), unsafe { path(name)? }, mode);
-    status(make())
+    status(unsafe { on_path(name) }.and_then(|(tag, system, path)| system.mkdir(tag, path, mode)))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_rmdir(name: *const c_char) -> i32 {
     // SAFETY: the caller's string.
-    let remove = || above(Errno::NOT_SUPPORTED)?.1.rmdir(thread::activity(), unsafe { path(name)? });
-    status(remove())
+    status(unsafe { on_path(name) }.and_then(|(tag, system, path)| system.rmdir(tag, path)))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_unlink(name: *const c_char) -> i32 {
     // SAFETY: the caller's string.
-    let remove = || above(Errno::NOT_SUPPORTED)?.1.unlink(thread::activity(), unsafe { path(name)? });
-    status(remove())
+    status(unsafe { on_path(name) }.and_then(|(tag, system, path)| system.unlink(tag, path)))
 }
 
 #[unsafe(no_mangle)]

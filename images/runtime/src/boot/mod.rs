@@ -49,6 +49,7 @@ pub(crate) extern "C" fn start(start_info: usize) -> ! {
     if paging::initialize(&ram).is_err() {
         refuse("there is not enough memory for the page tables");
     }
+    frames::set_first_aside();
     descriptors::initialize();
     if apic::initialize().is_err() {
         refuse("there is not enough memory for the page tables");

@@ -1,11 +1,13 @@
 //! Physical memory: who gets which part of the RAM.
 //!
 //! ```text
-//! image | page tables of the boot | heap, growing up -> ... <- frames, growing down |
+//! image | page tables of the boot | first frames | heap, growing up -> ... <- frames, growing down |
 //! ```
 //!
 //! In each stretch of RAM the heap takes from the bottom and single frames
 //! (thread stacks, later page tables) come from the top, until the two meet.
+//! The first frames stand beside the image and the heap's beginning: hosts give
+//! a VM memory in pages of 2 MiB, and a VM that does little touches only one.
 //! The heap leaves [`RESERVE`] bytes, so that a program that used up the heap
 //! takes no stack from the others; where even these are gone, a frame is taken
 //! from what is free within the heap. Frames given back wait in a list that is
@@ -20,6 +22,8 @@ use core::ops::Range;
 
 /// Bytes of each stretch that the heap leaves to the frames.
 const RESERVE: usize = 256 * 1024;
+/// Bytes of the frames that come first.
+const FIRST: usize = 512 * 1024;
 /// A frame, as the heap sees it.
 // SAFETY: the size and the alignment are powers of two and not zero.
 const FRAME: Layout = unsafe { Layout::from_size_align_unchecked(PAGE, PAGE) };
@@ -30,6 +34,8 @@ pub struct Frames {
     stretches: [Range<usize>; MAX_RAM],
     /// Where each stretch ended in the beginning.
     ends: [usize; MAX_RAM],
+    /// The first frames, those that nobody has taken.
+    first: Range<usize>,
     /// The frame given back last; its first word is the address of the one before.
     free: usize,
 }
@@ -41,7 +47,7 @@ pub struct Room {
 }
 
 static FRAMES: Locked<Frames> =
-    Locked::new(Frames { stretches: [const { 0..0 }; MAX_RAM], ends: [0; MAX_RAM], free: 0 });
+    Locked::new(Frames { stretches: [const { 0..0 }; MAX_RAM], ends: [0; MAX_RAM], first: 0..0, free: 0 });
 
 /// Takes over the RAM; what lies below `image_end` is not used.
 pub fn initialize(ram: &[Range<u64>; MAX_RAM], image_end: usize) {
@@ -69,6 +75,16 @@ pub fn take_low() -> Option<usize> {
     })
 }
 
+/// Sets the first frames aside, when the boot has what it needs.
+pub fn set_first_aside() {
+    FRAMES.with(|frames| {
+        let stretch = &mut frames.stretches[0];
+        let bytes = FIRST.min(stretch.len() / 8) / PAGE * PAGE;
+        frames.first = stretch.start..stretch.start + bytes;
+        stretch.start += bytes;
+    });
+}
+
 /// A frame, its content whatever was in it.
 pub fn take() -> Option<usize> {
     let fresh = FRAMES.with(|frames| {
@@ -77,6 +93,10 @@ pub fn take() -> Option<usize> {
             // SAFETY: a frame in the list is RAM that nobody uses, and its first word is the list's.
             frames.free = unsafe { *(frame as *const usize) };
             return Some(frame);
+        }
+        if !frames.first.is_empty() {
+            frames.first.start += PAGE;
+            return Some(frames.first.start - PAGE);
         }
         let stretch = frames.stretches.iter_mut().find(|stretch| stretch.len() >= PAGE)?;
         stretch.end -= PAGE;
@@ -92,7 +112,8 @@ pub fn take() -> Option<usize> {
 pub unsafe fn give(frame: usize) {
     let of_heap = FRAMES.with(|frames| {
         let mut stretches = frames.stretches.iter().zip(frames.ends);
-        let of_heap = !stretches.any(|(stretch, end)| (stretch.end..end).contains(&frame));
+        let from_top = stretches.any(|(stretch, end)| (stretch.end..end).contains(&frame));
+        let of_heap = !from_top && frame >= frames.first.end;
         if !of_heap {
             // SAFETY: the caller's promise: the frame is RAM of nobody.
             unsafe { *(frame as *mut usize) = frames.free };
@@ -101,7 +122,7 @@ pub unsafe fn give(frame: usize) {
         of_heap
     });
     if of_heap {
-        // SAFETY: it is no frame from the top, so `take` had it from the heap.
+        // SAFETY: it is neither a first frame nor one from the top, so `take` had it from the heap.
         unsafe { heap::free(frame as *mut u8, FRAME) };
     }
 }
@@ -122,5 +143,7 @@ pub fn take_room(needed: usize, wanted: usize) -> Option<Room> {
 
 /// Bytes of RAM that nobody has taken yet.
 pub fn untouched() -> usize {
-    FRAMES.with(|frames| frames.stretches.iter().map(|stretch| stretch.len()).sum())
+    FRAMES.with(|frames| {
+        frames.stretches.iter().map(|stretch| stretch.len()).sum::<usize>() + frames.first.len()
+    })
 }

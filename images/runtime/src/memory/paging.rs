@@ -183,7 +183,7 @@ pub unsafe fn map(physical: u64, bytes: usize, caching: Caching) -> Result<*mut 
         flags |= Flags::NO_CACHE | Flags::WRITE_THROUGH;
     }
     let physical = physical as usize;
-    let large = physical % LARGE == 0 && bytes >= LARGE;
+    let large = physical.is_multiple_of(LARGE) && bytes >= LARGE;
     SPACE.with(|space| {
         let (step, flags) = if large { (LARGE, flags | Flags::HUGE_PAGE) } else { (PAGE, flags) };
         let start = space.next_mapping.next_multiple_of(step);

@@ -6,5 +6,4 @@ mod list;
 pub mod scheduler;
 mod stack;
 pub mod sync;
-#[expect(clippy::module_inception, reason = "one thread, among the module of threads")]
 pub mod thread;

@@ -113,7 +113,7 @@ impl Table {
         self.threads[index as usize].as_deref_mut().expect("a link to a thread that is no more")
     }
 
-    /// Puts a thread in and names it; `None` if the table is full.
+    /// Puts a thread in and names it; `None` if the table is full or there is no memory for it to grow.
     pub fn insert(&mut self, mut thread: Box<Thread>) -> Option<(Index, ThreadId)> {
         let index = match self.free.pop() {
             Some(index) => index,
@@ -122,10 +122,12 @@ impl Table {
                 if index >= MAX_THREADS {
                     return None;
                 }
+                self.threads.try_reserve(1).ok()?;
+                self.uses.try_reserve(1).ok()?;
+                // Room for all to become free, so that `remove` does not allocate.
+                self.free.try_reserve(self.threads.len() + 1).ok()?;
                 self.threads.push(None);
                 self.uses.push(0);
-                // Room for all to become free, so that `remove` does not allocate.
-                self.free.reserve(self.threads.len());
                 index
             }
         };
