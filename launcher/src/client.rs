@@ -79,13 +79,19 @@ pub fn copy(cp: &Cp) -> Result<u8> {
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("{bar:24} {bytes}/{total_bytes} {bytes_per_sec}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let code = request(&cp.target, &Request::Copy { from, to }, |reply| {
-        if let Reply::Progress { done, total } = reply {
+    let mut said = String::new();
+    let code = request(&cp.target, &Request::Copy { from, to }, |reply| match reply {
+        Reply::Progress { done, total } => {
             bar.set_length(total);
             bar.set_position(done);
         }
+        Reply::Line(line) => said = line,
+        _ => {}
     });
     bar.finish_and_clear();
+    if code.is_ok() {
+        put(format!("{said}\n").as_bytes());
+    }
     code
 }
 

@@ -3,7 +3,8 @@
 use crate::arguments::Up;
 use crate::progress::{Report, Reporter, Shown};
 use anyhow::Result;
-use orchestration::control::{NoServices, Services};
+use orchestration::client::Client;
+use orchestration::control::Services;
 use orchestration::image::Images;
 use orchestration::machine::{Event, Machine, Options, Readiness};
 use orchestration::machine_file::MachineFile;
@@ -18,8 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Starts the client of the machine's operating system on the launcher's
 /// rings; what it returns serves `run`, `cp` and `ls`.
-fn attach(_machine: &Machine) -> io::Result<Arc<dyn Services>> {
-    Ok(Arc::new(NoServices))
+fn attach(machine: &Machine) -> io::Result<Arc<dyn Services>> {
+    Ok(Arc::new(Client::join(machine)?))
 }
 
 pub fn run(up: &Up) -> Result<u8> {

@@ -10,11 +10,10 @@
 //! * [`state_directory`]: what a running machine keeps in the file system.
 //! * [`control`]: the socket through which commands reach a running machine.
 //! * [`session`]: a machine with its folder and its socket, from `up` to `down`.
-//!
-//! Whoever is a client of the operating system on the launcher's rings (peer 0)
-//! builds on [`machine::Machine`] and implements [`control::Services`].
+//! * [`client`]: the launcher as a client of the operating system in the machine.
 #![deny(unsafe_code)]
 
+pub mod client;
 pub mod control;
 pub mod host;
 pub mod image;

@@ -9,8 +9,7 @@ fn receive(socket: &OwnedFd) -> (i64, Option<OwnedFd>) {
     let mut bytes = [0; 8];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let got =
-        recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::DONTWAIT).unwrap();
+    let got = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::DONTWAIT).unwrap();
     assert_eq!(got.bytes, 8);
     let mut descriptors: Vec<OwnedFd> = control
         .drain()

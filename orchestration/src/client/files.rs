@@ -10,7 +10,9 @@ use kernel::errno::Errno;
 use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::CallError;
-use kernel::protocol::files::{Entry, FileKind, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status};
+use kernel::protocol::files::{
+    Entry, FileKind, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status,
+};
 use kernel::protocol::{decode, encode};
 use std::fs;
 use std::io::{self, Read};
@@ -54,6 +56,8 @@ pub struct Copied {
     pub directories: u64,
     /// Bytes of file data.
     pub bytes: u64,
+    /// Bytes there are to copy, as far as known.
+    pub total: u64,
     /// What was passed over: links to directories or to nothing, devices, sockets.
     pub skipped: u64,
 }
@@ -76,13 +80,21 @@ impl Client {
     ///
     /// # Errors
     /// The first that comes up; what has been copied stays.
-    pub fn copy_in(&self, source: &Path, target: &[u8], progress: Progress<'_>) -> Result<Copied, FilesError> {
+    pub fn copy_in(
+        &self,
+        source: &Path,
+        target: &[u8],
+        progress: Progress<'_>,
+    ) -> Result<Copied, FilesError> {
         let target = self.target_in(source, target)?;
         let mut copied = Copied::default();
         let mut files = Vec::new();
         match fs::metadata(source).map_err(|error| on_host(source, error))? {
             status if status.is_dir() => self.make_tree(source, target, &mut files, &mut copied)?,
-            status if status.is_file() => files.push((source.to_path_buf(), target)),
+            status if status.is_file() => {
+                copied.total = status.len();
+                files.push((source.to_path_buf(), target));
+            }
             _ => return Err(on_host(source, io::Error::other("neither a file nor a directory"))),
         }
         let copies = files.iter().map(|(source, target)| self.copy_file_in(source, target));
@@ -101,7 +113,9 @@ impl Client {
     fn target_in(&self, source: &Path, target: &[u8]) -> Result<Vec<u8>, FilesError> {
         let existing = block_on(self.stat(target));
         match (existing, source.file_name()) {
-            (Ok(status), Some(name)) if status.kind == FileKind::Directory => Ok(join(target, name.as_bytes())),
+            (Ok(status), Some(name)) if status.kind == FileKind::Directory => {
+                Ok(join(target, name.as_bytes()))
+            }
             (Ok(_), _) | (Err(FilesError::Machine { error: Errno::NOENT, .. }), _) => Ok(target.to_vec()),
             (Err(error), _) => Err(error),
         }
@@ -127,7 +141,8 @@ impl Client {
             let kind = entry.file_type().map_err(|error| on_host(&source, error))?;
             if kind.is_dir() {
                 self.make_tree(&source, target, files, copied)?;
-            } else if kind.is_file() || (kind.is_symlink() && source.is_file()) {
+            } else if let Some(size) = file_size(&source) {
+                copied.total += size;
                 files.push((source, target));
             } else {
                 copied.skipped += 1;
@@ -150,11 +165,12 @@ impl Client {
                 }
                 let data = &buffer[..length];
                 let request = Request::Write { handle, offset: Some(offset), data };
-                offset = self.ask(&request, target, |reply| match reply {
-                    Reply::Written { end } => Some(end),
-                    _ => None,
-                })
-                .await?;
+                offset = self
+                    .ask(&request, target, |reply| match reply {
+                        Reply::Written { end } => Some(end),
+                        _ => None,
+                    })
+                    .await?;
             }
         }
         .await;
@@ -167,7 +183,12 @@ impl Client {
     ///
     /// # Errors
     /// The first that comes up; what has been copied stays.
-    pub fn copy_out(&self, source: &[u8], target: &Path, progress: Progress<'_>) -> Result<Copied, FilesError> {
+    pub fn copy_out(
+        &self,
+        source: &[u8],
+        target: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Copied, FilesError> {
         let mut copied = Copied::default();
         let name = source.split(|&byte| byte == b'/').rfind(|name| !name.is_empty()).unwrap_or(b"root");
         let target = match target.is_dir() {
@@ -184,7 +205,9 @@ impl Client {
                 continue;
             }
             match fs::create_dir(&target) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(on_host(&target, error)),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(on_host(&target, error));
+                }
                 _ => copied.directories += 1,
             }
             for entry in block_on(self.entries(&source))? {
@@ -202,11 +225,12 @@ impl Client {
             let mut offset = 0;
             loop {
                 let request = Request::Read { handle, offset, length: MAX_DATA as u32 };
-                let data = self.ask(&request, source, |reply| match reply {
-                    Reply::Data(data) => Some(data.to_vec()),
-                    _ => None,
-                });
-                let data = data.await?;
+                let data = self
+                    .ask(&request, source, |reply| match reply {
+                        Reply::Data(data) => Some(data.to_vec()),
+                        _ => None,
+                    })
+                    .await?;
                 if data.is_empty() {
                     return Ok(offset);
                 }
@@ -249,11 +273,13 @@ impl Client {
         let mut all = Vec::new();
         let mut cookie = Some(0);
         while let Some(at) = cookie {
-            let some = self.ask(&Request::List { handle, cookie: at }, path, |reply| match reply {
-                Reply::Entries { entries, next } => Some((entries, next)),
-                _ => None,
-            });
-            let (entries, next) = some.await?;
+            let request = Request::List { handle, cookie: at };
+            let (entries, next) = self
+                .ask(&request, path, |reply| match reply {
+                    Reply::Entries { entries, next } => Some((entries, next)),
+                    _ => None,
+                })
+                .await?;
             all.extend(entries);
             cookie = next;
         }
@@ -293,6 +319,11 @@ impl Client {
         let reply = decode::<Response>(&reply).map_err(|_| failed(Errno::IO))?.map_err(failed)?;
         take(reply).ok_or_else(|| failed(Errno::IO))
     }
+}
+
+/// Bytes of a regular file, or of the one that a link leads to.
+fn file_size(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|status| status.len())
 }
 
 fn on_host(path: &Path, error: io::Error) -> FilesError {

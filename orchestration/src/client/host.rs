@@ -1,18 +1,15 @@
 //! The host as the messenger sees it: a clock, an eventfd to sleep on, the
 //! other peers' eventfds to ring.
 
+use ivshmem::server::Bells;
 use kernel::messenger::Platform;
+use kernel::protocol::Peer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use transport::endpoint::Doorbell;
 
-/// The doorbells of a machine, as eventfds by peer id; the launcher's own is
-/// the first.
-pub type Bells = Vec<Arc<OwnedFd>>;
-
 /// The host.
+#[derive(Clone)]
 pub struct Host {
     start: Instant,
     bells: Bells,
@@ -22,13 +19,6 @@ impl Host {
     /// The host with these doorbells.
     pub fn new(bells: Bells) -> Self {
         Self { start: Instant::now(), bells }
-    }
-
-    fn ring(&self, peer: u16) {
-        if let Some(bell) = self.bells.get(usize::from(peer)) {
-            // An eventfd whose counter is full is rung already.
-            let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
-        }
     }
 }
 
@@ -42,20 +32,18 @@ impl Platform for Host {
     }
 
     fn wait(&self, deadline_ns: Option<u64>) {
-        let Some(own) = self.bells.first() else { return };
+        let Some(own) = self.bells.eventfd(Peer::LAUNCHER.0) else { return };
         let timeout = deadline_ns.map(|deadline| {
             let rest = deadline.saturating_sub(self.now_ns());
             Timespec { tv_sec: (rest / 1_000_000_000) as i64, tv_nsec: (rest % 1_000_000_000) as i64 }
         });
-        let mut polled = [PollFd::new(own, PollFlags::IN)];
         // An interrupted or failed wait is a short one.
-        if poll(&mut polled, timeout.as_ref()).is_ok_and(|ready| ready > 0) {
-            let _ = rustix::io::read(own, &mut [0; 8]);
-        }
+        let _ = poll(&mut [PollFd::new(&own, PollFlags::IN)], timeout.as_ref());
+        self.bells.silence(Peer::LAUNCHER.0);
     }
 
     fn poke(&self) {
-        self.ring(0);
+        self.bells.ring(Peer::LAUNCHER.0);
     }
 
     fn may_spin(&self) -> bool {
@@ -64,11 +52,8 @@ impl Platform for Host {
     }
 }
 
-/// The host's doorbells, for the endpoint.
-pub struct Ringer(pub Arc<Host>);
-
-impl Doorbell for Ringer {
+impl Doorbell for Host {
     fn ring(&self, peer: u16) {
-        self.0.ring(peer);
+        self.bells.ring(peer);
     }
 }

@@ -4,19 +4,21 @@
 //! * [`files`]: copies trees in and out, lists directories.
 //! * [`run`]: runs programs as task forces and takes their output.
 //! * [`host`]: the host as the messenger sees it.
+//! * `services`: what commands ask of it.
 
 pub mod files;
 pub mod host;
 pub mod run;
+mod services;
 
-use kernel::membership::Membership;
+use crate::machine::Machine;
 use kernel::messenger::{Messenger, Outcome, Request, Service};
-use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode, launcher};
+use kernel::protocol::{Peer, Pipe, decode, encode, launcher};
 use std::collections::HashMap;
+use std::io;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use transport::endpoint::{Endpoint, PeerAddress};
-use transport::memory::SharedMemory;
 
 /// What an activity wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +50,13 @@ impl Streams {
 /// Serves the launcher's pipe.
 struct LauncherService {
     streams: Arc<Streams>,
-    ready: Box<dyn Fn(Incarnation) + Send + Sync>,
+    ready: Box<dyn Fn(Peer) + Send + Sync>,
 }
 
 impl Service for LauncherService {
     fn serve(self: Arc<Self>, request: Request) -> Outcome {
         match decode(&request.body) {
-            Ok(launcher::Request::Ready) => (self.ready)(request.from),
+            Ok(launcher::Request::Ready) => (self.ready)(request.from.peer),
             Ok(launcher::Request::Output { stream, index, fd, bytes }) => {
                 if let Some(taker) = self.streams.held().get(&stream) {
                     // A taker that has gone wants no more.
@@ -68,42 +70,35 @@ impl Service for LauncherService {
 }
 
 impl Client {
-    /// Joins the machine as its launcher. `rings` are, per peer, the ring that
-    /// the launcher writes and the one that it reads; `ready` is called when a
-    /// VM says that it is ready for work. A thread receives until
-    /// [`Client::stop`].
+    /// Joins a machine as its launcher, before its VMs start. A thread receives
+    /// until the client is dropped.
     ///
     /// # Errors
     /// If a ring is spoilt or the thread cannot be started.
-    pub fn join(
-        membership: Membership,
-        rings: impl IntoIterator<Item = (Peer, SharedMemory, SharedMemory)>,
-        bells: host::Bells,
-        ready: impl Fn(Incarnation) + Send + Sync + 'static,
-    ) -> std::io::Result<Arc<Self>> {
-        let own = membership.incarnation(Peer::LAUNCHER).ok_or_else(|| std::io::Error::other("no launcher"))?;
-        let platform = Arc::new(host::Host::new(bells));
+    pub fn join(machine: &Machine) -> io::Result<Self> {
+        let membership = machine.membership().clone();
+        let own = membership.incarnation(Peer::LAUNCHER).ok_or_else(|| io::Error::other("no launcher"))?;
+        let host = host::Host::new(machine.bells().clone());
         let address = PeerAddress { peer: own.peer.0, generation: own.generation };
-        let mut endpoint = Endpoint::new(address, Box::new(host::Ringer(platform.clone())));
-        for (peer, outgoing, incoming) in rings {
-            endpoint.attach(peer.0, outgoing, incoming).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let mut endpoint = Endpoint::new(address, Box::new(host.clone()));
+        for peer in (1..membership.description().peers.len() as u16).map(Peer) {
+            let (outgoing, incoming) =
+                machine.pair_regions(peer).ok_or_else(|| io::Error::other("a pair region is missing"))?;
+            endpoint.attach(peer.0, outgoing, incoming).map_err(io::Error::other)?;
         }
-        let messenger = Messenger::new(own, membership, endpoint, platform);
+        let messenger = Messenger::new(own, membership, endpoint, Arc::new(host));
         let streams = Arc::new(Streams::default());
+        let ready = machine.readiness();
         let service = LauncherService { streams: streams.clone(), ready: Box::new(ready) };
         messenger.serve(Pipe::Launcher, Arc::new(service));
         let receiving = messenger.clone();
         std::thread::Builder::new().name("messenger".into()).spawn(move || receiving.run())?;
-        Ok(Arc::new(Self { messenger, streams }))
+        Ok(Self { messenger, streams })
     }
+}
 
-    /// The messenger under this client.
-    pub fn messenger(&self) -> &Arc<Messenger> {
-        &self.messenger
-    }
-
-    /// Ends the receiving thread.
-    pub fn stop(&self) {
+impl Drop for Client {
+    fn drop(&mut self) {
         self.messenger.stop();
     }
 }

@@ -6,8 +6,12 @@ use kernel::membership::Utility;
 use kernel::messenger::CallError;
 use kernel::protocol::tasks::{Program, Refusal, Reply, Request, Response, TaskForce, TaskForceId};
 use kernel::protocol::{Malformed, Peer, decode, encode};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 use thiserror::Error;
+
+/// How often it is asked whether a program's output is still wanted.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Why a program did not run to its end.
 #[derive(Debug, Error)]
@@ -76,12 +80,16 @@ impl Started<'_> {
     }
 
     /// Hands on what the activities write, in order, until all have ended.
-    /// When `take` says `false` (nobody wants the output any more), the task
-    /// force is ended.
+    /// Once `unwanted` says so (it is asked every now and then), the task force
+    /// is ended.
     ///
     /// # Errors
     /// See [`RunError`].
-    pub fn finish(self, mut take: impl FnMut(Output) -> bool) -> Result<TaskForce, RunError> {
+    pub fn finish(
+        self,
+        mut take: impl FnMut(Output),
+        unwanted: impl Fn() -> bool,
+    ) -> Result<TaskForce, RunError> {
         let (client, id) = (self.client, self.id);
         std::thread::scope(|scope| {
             // The end closes the stream, and with it the loop below.
@@ -90,11 +98,17 @@ impl Started<'_> {
                 client.streams.held().remove(&self.stream);
                 ended
             });
-            let mut wanted = true;
-            for output in &self.output {
-                if wanted && !take(output) {
-                    wanted = false;
-                    block_on(client.ask_tasks(&Request::Kill { task_force: id }))?;
+            let mut killed = false;
+            loop {
+                match self.output.recv_timeout(LOOK) {
+                    Ok(output) => take(output),
+                    Err(RecvTimeoutError::Disconnected) => break,
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+                if !killed && unwanted() {
+                    killed = true;
+                    // If it ended meanwhile, so much the better.
+                    let _ = block_on(client.ask_tasks(&Request::Kill { task_force: id }));
                 }
             }
             match ended.join().map_err(|_| RunError::Unexpected)?? {

@@ -6,7 +6,7 @@
 //! client that goes away while its command runs is noticed
 //! ([`Replies::is_gone`]).
 //!
-//! `run`, `cp`, `ls` and `stat` are commands to the operating system in the
+//! `run`, `cp` and `ls` are commands to the operating system in the
 //! machine: whoever is its client on the launcher's rings implements
 //! [`Services`].
 
@@ -46,7 +46,7 @@ pub enum Request {
     Down,
     /// Runs a program; answered by `Output`s, then `Exited`.
     Run(Run),
-    /// Copies a file; answered by `Progress`.
+    /// Copies a file or a tree; answered by `Progress` and a `Line`.
     Copy {
         /// Where it is.
         from: Location,
@@ -55,11 +55,6 @@ pub enum Request {
     },
     /// Lists a directory; answered by `Entries`.
     List {
-        /// An absolute path in the machine.
-        path: String,
-    },
-    /// Looks at a file; answered by `Entries` with that one.
-    Stat {
         /// An absolute path in the machine.
         path: String,
     },
@@ -91,7 +86,7 @@ pub enum Location {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// A line of a log.
+    /// A line for people: of a log, or what became of a copy.
     Line(String),
     /// Something a program wrote.
     Output {
@@ -178,42 +173,9 @@ pub trait Services: Send + Sync {
     /// is gone ([`Replies::is_gone`]), the task force is to be ended.
     fn run(&self, run: &Run, replies: &Replies) -> Result<Outcome, ServiceError>;
 
-    /// Copies a file between host and machine.
+    /// Copies a file or a tree between host and machine.
     fn copy(&self, from: &Location, to: &Location, replies: &Replies) -> Result<(), ServiceError>;
 
     /// Lists a directory.
     fn list(&self, path: &str) -> Result<Vec<Entry>, ServiceError>;
-
-    /// Looks at one file or directory.
-    fn stat(&self, path: &str) -> Result<Entry, ServiceError>;
-}
-
-/// Services of a launcher that is no client of the machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoServices;
-
-impl NoServices {
-    fn refuse<T>() -> Result<T, ServiceError> {
-        Err(ServiceError(
-            "not available: this launcher is no client of the machine's operating system".into(),
-        ))
-    }
-}
-
-impl Services for NoServices {
-    fn run(&self, _: &Run, _: &Replies) -> Result<Outcome, ServiceError> {
-        Self::refuse()
-    }
-
-    fn copy(&self, _: &Location, _: &Location, _: &Replies) -> Result<(), ServiceError> {
-        Self::refuse()
-    }
-
-    fn list(&self, _: &str) -> Result<Vec<Entry>, ServiceError> {
-        Self::refuse()
-    }
-
-    fn stat(&self, _: &str) -> Result<Entry, ServiceError> {
-        Self::refuse()
-    }
 }

@@ -164,7 +164,6 @@ fn answer(request: &Request, context: &Context, replies: &Replies) -> Result<Rep
         }
         Request::Copy { from, to } => services.copy(from, to, replies)?,
         Request::List { path } => send(Reply::Entries(services.list(path)?))?,
-        Request::Stat { path } => send(Reply::Entries(vec![services.stat(path)?]))?,
         Request::Down => {}
     }
     Ok(Reply::Done)

@@ -206,6 +206,16 @@ impl Machine {
         self.handle.request(Request::SetReady(peer));
     }
 
+    /// [`Machine::set_ready`] for whoever must not keep the machine alive.
+    pub fn readiness(&self) -> impl Fn(Peer) + Send + Sync + 'static {
+        let handle = Arc::downgrade(&self.handle);
+        move |peer| {
+            if let Some(handle) = handle.upgrade() {
+                handle.request(Request::SetReady(peer));
+            }
+        }
+    }
+
     /// What is known of each VM, by peer id.
     pub fn vms(&self) -> Vec<VmStatus> {
         lock(&self.handle.shared.vms).clone()

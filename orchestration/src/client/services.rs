@@ -1,0 +1,105 @@
+//! What commands ask of the operating system in the machine.
+
+use super::files::{Copied, Listed};
+use super::{Client, Output};
+use crate::control::{Entry, Location, Outcome, Replies, Reply, Run, ServiceError, Services};
+use kernel::protocol::files::FileKind;
+use kernel::protocol::tasks::{Activity, End, Program, TaskForce};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How often a copy says how far it is.
+const STEP: Duration = Duration::from_millis(100);
+
+fn failed(error: impl ToString) -> ServiceError {
+    ServiceError(error.to_string())
+}
+
+impl Services for Client {
+    fn run(&self, run: &Run, replies: &Replies) -> Result<Outcome, ServiceError> {
+        let program = Program { name: run.program.clone(), arguments: run.arguments.clone() };
+        let started = self.start(program, run.activities).map_err(failed)?;
+        let take = |Output { index, fd, bytes }| {
+            // Whether the client is gone is looked at below.
+            let _ = replies.send(&Reply::Output { index, fd, bytes });
+        };
+        let task_force = started.finish(take, || replies.is_gone()).map_err(failed)?;
+        Ok(self.outcome(&task_force))
+    }
+
+    fn copy(&self, from: &Location, to: &Location, replies: &Replies) -> Result<(), ServiceError> {
+        let last = Mutex::new(Instant::now());
+        let progress = |copied: Copied| {
+            let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if last.elapsed() >= STEP {
+                *last = Instant::now();
+                // A client that is gone wants no progress; what is begun is finished.
+                let _ = replies.send(&Reply::Progress { done: copied.bytes, total: copied.total });
+            }
+        };
+        let copied = match (from, to) {
+            (Location::Host(from), Location::Machine(to)) => self.copy_in(from, to.as_bytes(), &progress),
+            (Location::Machine(from), Location::Host(to)) => self.copy_out(from.as_bytes(), to, &progress),
+            _ => {
+                return Err(ServiceError(
+                    "one side of a copy is on the host, the other in the machine".into(),
+                ));
+            }
+        };
+        let copied = copied.map_err(failed)?;
+        let Copied { files, directories, bytes, skipped, .. } = copied;
+        let mut said = format!("copied {files} files, {bytes} bytes, {directories} directories");
+        if skipped > 0 {
+            said += &format!("; passed over {skipped} (links to directories or to nothing, devices)");
+        }
+        // If nobody listens any more, the copy stands all the same.
+        let _ = replies.send(&Reply::Line(said));
+        Ok(())
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<Entry>, ServiceError> {
+        let listed = Client::list(self, path.as_bytes()).map_err(failed)?;
+        Ok(listed.into_iter().map(entry).collect())
+    }
+}
+
+fn entry(Listed { entry, status }: Listed) -> Entry {
+    Entry {
+        name: String::from_utf8_lossy(&entry.name).into_owned(),
+        directory: status.kind == FileKind::Directory,
+        size: status.size,
+        modified_ns: status.modified_ns,
+    }
+}
+
+impl Client {
+    /// How a task force ended, as `cyanea run` says it.
+    fn outcome(&self, task_force: &TaskForce) -> Outcome {
+        let Some((index, activity, end)) = task_force.failure() else {
+            return Outcome { code: 0, message: None };
+        };
+        let program = &task_force.program.name;
+        let message = match end {
+            End::NodeDied => self.node_died(program, index, activity),
+            End::Killed => format!("{program} was ended"),
+            End::Aborted => format!("{program}: activity {index} panicked on {}", self.node(activity)),
+            End::Exited(code) => {
+                format!("{program}: activity {index} exited with code {code} on {}", self.node(activity))
+            }
+        };
+        let code = match end {
+            // What the program says, as far as a process can say it.
+            End::Exited(code) => u8::try_from(code & 0xff).ok().filter(|&code| code != 0).unwrap_or(1),
+            _ => 1,
+        };
+        Outcome { code, message: Some(message) }
+    }
+
+    fn node_died(&self, program: &str, index: usize, activity: Activity) -> String {
+        format!("{program}: activity {index} died with its node {}", self.node(activity))
+    }
+
+    fn node(&self, activity: Activity) -> &str {
+        self.messenger.membership().name(activity.node.peer)
+    }
+}
