@@ -1,9 +1,11 @@
 //! Several activities at once, on threads.
 
 use super::*;
+use crate::shared::testing::{Fuse, unless_killed};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 const ROUNDS: usize = 400;
+const APPENDS: u64 = 60;
 
 /// One client's life with one activity: files of its own, and quarrels over
 /// shared names.
@@ -91,4 +93,49 @@ fn a_reader_never_sees_half_of_an_append_or_a_rename() {
         }
     });
     bench.check();
+}
+
+/// Appends its numbers to a log, through activities that are killed one after
+/// another while other clients work.
+fn append_through_the_dying(memory: &SharedMemory, world: &World, log: Handle, client: u16, seed: i64) {
+    let (mut activity, mut fs) = (20 + client * 40, None);
+    for number in 0..APPENDS {
+        let data = (u64::from(client) << 32 | number).to_le_bytes();
+        let answered = |fs: &mut Option<FileSystem>, activity: u16| {
+            let stores = 40 + (seed * 7919 + i64::from(activity) * 104_729) % 1500;
+            let fs = fs.get_or_insert_with(|| {
+                let cells = Cells::new(memory.clone()).with_fuse(Fuse::after(stores));
+                FileSystem::attach(cells, world.activity(activity), 1).unwrap()
+            });
+            let request = Request::Write { handle: log, offset: None, data: &data };
+            assert!(fs.handle(first(client), number, request, 1, &mut Vec::new()).is_ok());
+        };
+        while unless_killed(|| answered(&mut fs, activity)).is_none() {
+            world.bury(first(activity));
+            (activity, fs) = (activity + 1, None);
+        }
+    }
+}
+
+#[test]
+fn activities_killed_among_others_lose_and_repeat_nothing() {
+    for seed in 0..40 {
+        let mut bench = Bench::new(SMALL);
+        let log = bench.create("/log");
+        std::thread::scope(|scope| {
+            for client in 1..=3 {
+                let bench = &bench;
+                scope.spawn(move || append_through_the_dying(&bench.memory, &bench.world, log, client, seed));
+            }
+        });
+        let data = bench.read(log, 0, u32::MAX).unwrap();
+        let (words, rest) = data.as_chunks::<8>();
+        assert!(rest.is_empty());
+        for client in 1..=3 {
+            let numbers = words.iter().map(|word| u64::from_le_bytes(*word));
+            let own = numbers.filter(|number| number >> 32 == client).map(|number| number as u32 as u64);
+            assert!(own.eq(0..APPENDS), "seed {seed}");
+        }
+        bench.check();
+    }
 }
