@@ -62,7 +62,6 @@ pub(super) const POINTERS: usize = 14;
 /// First word of the name.
 pub(super) const NAME: usize = 32;
 const _: () = assert!(NAME * WORD + 256 == INODE);
-const _: () = assert!(BLOCK % INODE == 0);
 
 const REGULAR: u64 = 1;
 const DIRECTORY: u64 = 2;

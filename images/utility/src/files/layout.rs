@@ -40,7 +40,8 @@ pub(super) const TRANSACTION: usize = 4096;
 /// Where lock and journal are.
 pub(super) const TABLES: usize = BLOCK;
 
-/// Regions below this size serve few clients and so fit many test cases.
+/// Regions below this size serve only clients whose peer id is below
+/// [`SMALL_PEERS`]: for tests. A machine's region is at least this large.
 const SMALL: usize = 16 << 20;
 /// Clients of a small region.
 const SMALL_PEERS: u16 = 16;

@@ -29,7 +29,7 @@
 //! * every name is found by its hash, and in its directory's list.
 //!
 //! What stands in the region is never trusted: numbers are checked where they
-//! become offsets ([`layout`](self)), walks have a bound, and what contradicts
+//! become offsets (`layout`), walks have a bound, and what contradicts
 //! itself is `EIO`.
 
 mod check;
@@ -125,6 +125,9 @@ impl FileSystem {
 
     fn attach(cells: Cells, env: Arc<dyn Environment>, now_ns: u64) -> Result<Self, FormatError> {
         let layout = Layout::of(cells.len()).ok_or(FormatError::TooSmall)?;
+        if !matches!(cells.acquire(0), 0 | MAGIC) {
+            return Err(FormatError::Foreign);
+        }
         let completed = layout.completed;
         let tables = Tables::new(cells, TABLES, TRANSACTION, env);
         let change = tables.exclusive();

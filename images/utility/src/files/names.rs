@@ -189,20 +189,21 @@ impl FileSystem {
     ) -> Result<(Vec<Entry>, Option<u64>), Errno> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         let mut next = self.after_cookie(view, directory, cookie)?;
-        let mut cookie = cookie;
+        let (mut last, mut cookie) = (cookie >> COOKIE_INODE, cookie);
         while next != 0 {
             if entries.len() == LIST_NAMES || bytes > LIST_BYTES {
                 return Ok((entries, Some(cookie)));
             }
             let inode = self.layout.inode(next)?;
-            if inode.get(view, Field::Parent) != u64::from(directory.number) {
+            let place = inode.get(view, Field::Place);
+            if inode.get(view, Field::Parent) != u64::from(directory.number) || place <= last {
                 return Err(Errno::IO);
             }
             let kind = inode.kind(view)?.ok_or(Errno::IO)?;
             let name = name_of(view, inode)?;
             bytes += name.len() + ENTRY_COST;
             entries.push(Entry { name, inode: inode.number, kind });
-            cookie = inode.get(view, Field::Place) << COOKIE_INODE | u64::from(inode.number);
+            (last, cookie) = (place, place << COOKIE_INODE | u64::from(inode.number));
             next = inode.get(view, Field::Next);
         }
         Ok((entries, None))

@@ -95,7 +95,7 @@ impl FileSystem {
     ) -> Result<Inode, Errno> {
         let free = self.counter(change, Counter::FreeInode);
         let inode = if free == 0 {
-            let number = self.counter(change, Counter::InodesTouched) + 1;
+            let number = self.counter(change, Counter::InodesTouched).saturating_add(1);
             let inode = self.layout.inode(number).map_err(|_| Errno::NOSPC)?;
             self.set_counter(change, Counter::InodesTouched, number);
             inode

@@ -71,7 +71,7 @@ impl Tables {
     pub fn read<T>(&self, mut read: impl FnMut(&Cells) -> T) -> T {
         for attempt in 0..TRIES {
             let before = self.journal.counter(&self.cells);
-            if before % 2 == 0 {
+            if before.is_multiple_of(2) {
                 let result = read(&self.cells);
                 if self.journal.unchanged_since(&self.cells, before) {
                     return result;
