@@ -80,8 +80,6 @@ impl Driver {
     }
 
     fn start_all(&mut self) {
-        let launcher = ivshmem::layout::Liveness { generation: 1, state: ivshmem::layout::LifeState::Ready };
-        self.shared.regions.membership().set_liveness(Peer::LAUNCHER, launcher);
         for index in 0..self.vms.len() {
             if self.phase == Phase::Ending {
                 return;

@@ -33,6 +33,7 @@ use crate::image::Images;
 use crate::machine_file::MachineFile;
 use crate::placement::Topology;
 use crate::regions::Regions;
+use ivshmem::layout::{LifeState, Liveness};
 use ivshmem::server::Bells;
 use kernel::membership::Membership;
 use kernel::protocol::Peer;
@@ -114,6 +115,8 @@ impl Machine {
         version.join().unwrap_or_else(|_| host::check_qemu(&options.qemu))?;
         let shared = Arc::new(Shared::new(file, images, options, regions?)?);
         let (machine, requests) = Machine::around(shared)?;
+        let launcher = Liveness { generation: 1, state: LifeState::Ready };
+        machine.membership().set_liveness(Peer::LAUNCHER, launcher);
         let attached = attach(&machine).map_err(StartError::Attach)?;
         let events = machine.events();
         let driver = driver::spawn(machine.handle.shared.clone(), requests, machine.handle.wake.clone());
