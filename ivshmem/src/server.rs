@@ -85,8 +85,7 @@ impl Bells {
     /// A connection for one start of the VM with id `peer`, and the end of it
     /// that its QEMU inherits (close it here once QEMU has it).
     pub fn connect(&self, peer: u16) -> Result<(Connection, OwnedFd)> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         Ok((Connection { socket: ours, bells: self.clone(), peer, sent: 0, partial: 0 }, theirs))
     }
 }

@@ -137,6 +137,44 @@ fn a_vm_that_is_to_be_restarted_comes_back_as_the_next_generation() {
 }
 
 #[test]
+fn a_restarted_vm_that_is_never_ready_is_ended_and_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path());
+    options.readiness = Readiness::Reported;
+    options.boot_timeout = Duration::from_secs(2);
+    let file = file(&SMALL.replace("[vm]", "[vm]\nrestart = \"always\""));
+    let (machine, ()) = Machine::start(&file, options, &(), |machine| {
+        file.peers().for_each(|(peer, _)| report_when_started(machine, peer));
+        Ok(())
+    })
+    .unwrap();
+    let events = machine.events();
+    machine.kill("node-a0").unwrap();
+    let death = wait_for(&events, "the end of the second life", |event| match event {
+        Event::Died { generation: 2, death, restarts: true, .. } => Some(death.clone()),
+        _ => None,
+    });
+    assert_eq!(death, Death::NotReady(Duration::from_secs(2)));
+    let peer = machine.peer("node-a0").unwrap();
+    wait_for(&events, "the third life", |event| {
+        (*event == Event::Started { peer, generation: 3 }).then_some(())
+    });
+    machine.shutdown();
+}
+
+/// Reports the first life of a VM as ready.
+fn report_when_started(machine: &Machine, wanted: Peer) {
+    let (machine, events) = (machine.clone(), machine.events());
+    std::thread::spawn(move || {
+        for event in events {
+            if event == (Event::Started { peer: wanted, generation: 1 }) {
+                return machine.set_ready(wanted);
+            }
+        }
+    });
+}
+
+#[test]
 fn a_vm_that_dies_while_booting_takes_the_machine_with_it() {
     let (_folder, started) = start(SMALL, |folder, options| {
         let panics = image("one\ntwo\nthree", Then::Exit(0x11));
