@@ -117,6 +117,42 @@ fn a_death_is_noticed_told_and_the_others_live_on() {
 }
 
 #[test]
+fn vms_know_their_ids_and_ring_the_launcher_in_every_life() {
+    let text = SMALL.replace("[vm]", "[vm]\nrestart = \"always\"");
+    let (_folder, machine) = start(&text, |folder, options| {
+        let rings = image("id ", Then::Ring);
+        options.images = Images::in_folder(&images(folder, &rings, &image("", Then::Halt)));
+    });
+    let machine = machine.unwrap();
+    for name in ["node-a0", "node-b0"] {
+        let peer = machine.peer(name).unwrap();
+        let lines = machine.follow(name).unwrap();
+        let id = || while lines.recv_timeout(PATIENCE).unwrap() != format!("id {}", peer.0) {};
+        id();
+        let mut generation = 1;
+        wait_until("the launcher's bell rings", || {
+            generation += 1;
+            rings_in_its_next_life(&machine, name, generation, &id)
+        });
+    }
+}
+
+/// Ends a VM and says whether its next life is heard to ring the launcher: not
+/// so if it rings before this thread comes to listen.
+fn rings_in_its_next_life(machine: &Machine, name: &str, generation: u32, id: &impl Fn()) -> bool {
+    let (peer, events) = (machine.peer(name).unwrap(), machine.events());
+    machine.kill(name).unwrap();
+    wait_for(&events, "the next life", |event| (*event == Event::Ready { peer, generation }).then_some(()));
+    // Nothing but the VM itself rings from here on.
+    machine.bells().silence(0);
+    id();
+    (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        machine.bells().silence(0)
+    })
+}
+
+#[test]
 fn a_vm_that_is_to_be_restarted_comes_back_as_the_next_generation() {
     let (_folder, machine) = start(&SMALL.replace("[vm]", "[vm]\nrestart = \"always\""), |_, _| {});
     let machine = machine.unwrap();
