@@ -139,7 +139,8 @@ pub struct Ps {
 #[derive(Args)]
 #[command(after_help = "Examples:
   cyanea logs node-a0
-  cyanea logs --follow files-b0")]
+  cyanea logs --follow files-b0
+  cyanea logs --machine two-clusters node-a0   also when that machine is no longer up")]
 pub struct Logs {
     #[command(flatten)]
     pub target: Target,

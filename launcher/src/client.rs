@@ -7,6 +7,7 @@ use orchestration::control::{self, Client, Entry, Location, Reply, Request};
 use orchestration::machine::MachineStatus;
 use orchestration::machine_file::Size;
 use orchestration::state_directory::StateDirectory;
+use orchestration::vm::console;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -179,7 +180,16 @@ fn table(machine: &MachineStatus) -> String {
     text
 }
 
+/// Of a machine that is named and not up: what its VMs wrote when it was.
 pub fn logs(logs: &Logs) -> Result<u8> {
+    if let Some(name) = &logs.target.machine {
+        let folder = StateDirectory::locate()?.folder(name);
+        let log = folder.logs().join(format!("{}.log", logs.vm));
+        if !folder.is_up() && log.is_file() {
+            put(console::read(&log).as_bytes());
+            return Ok(0);
+        }
+    }
     let wanted = Request::Logs { vm: logs.vm.clone(), follow: logs.follow };
     request(&logs.target, &wanted, |reply| {
         if let Reply::Line(line) = reply {

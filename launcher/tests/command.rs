@@ -167,6 +167,10 @@ fn a_detached_machine_runs_until_down() {
 
     bench.says(&["down"]);
     assert!(all_gone(&processes));
+    assert_eq!(
+        bench.says(&["logs", "--machine", "small", "node-a0"]),
+        "node here\n-- node-a0 ended with the machine\n"
+    );
     // The name is free at once.
     bench.says(&["up", "--detach", "--no-wait", "small.toml"]);
     bench.says(&["down", "--machine", "small"]);

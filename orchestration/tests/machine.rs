@@ -117,6 +117,42 @@ fn a_death_is_noticed_told_and_the_others_live_on() {
 }
 
 #[test]
+fn vms_know_their_ids_and_ring_the_launcher_in_every_life() {
+    let text = SMALL.replace("[vm]", "[vm]\nrestart = \"always\"");
+    let (_folder, machine) = start(&text, |folder, options| {
+        let rings = image("id ", Then::Ring);
+        options.images = Images::in_folder(&images(folder, &rings, &image("", Then::Halt)));
+    });
+    let machine = machine.unwrap();
+    for name in ["node-a0", "node-b0"] {
+        let peer = machine.peer(name).unwrap();
+        let lines = machine.follow(name).unwrap();
+        let id = || while lines.recv_timeout(PATIENCE).unwrap() != format!("id {}", peer.0) {};
+        id();
+        let mut generation = 1;
+        wait_until("the launcher's bell rings", || {
+            generation += 1;
+            rings_in_its_next_life(&machine, name, generation, &id)
+        });
+    }
+}
+
+/// Ends a VM and says whether its next life is heard to ring the launcher: not
+/// so if it rings before this thread comes to listen.
+fn rings_in_its_next_life(machine: &Machine, name: &str, generation: u32, id: &impl Fn()) -> bool {
+    let (peer, events) = (machine.peer(name).unwrap(), machine.events());
+    machine.kill(name).unwrap();
+    wait_for(&events, "the next life", |event| (*event == Event::Ready { peer, generation }).then_some(()));
+    // Nothing but the VM itself rings from here on.
+    machine.bells().silence(0);
+    id();
+    (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        machine.bells().silence(0)
+    })
+}
+
+#[test]
 fn a_vm_that_is_to_be_restarted_comes_back_as_the_next_generation() {
     let (_folder, machine) = start(&SMALL.replace("[vm]", "[vm]\nrestart = \"always\""), |_, _| {});
     let machine = machine.unwrap();
@@ -134,6 +170,44 @@ fn a_vm_that_is_to_be_restarted_comes_back_as_the_next_generation() {
     let next = || lines.recv_timeout(PATIENCE).unwrap();
     while next() != "-- node-b0 starts again: generation 3" {}
     while next() != "node here" {}
+}
+
+#[test]
+fn a_restarted_vm_that_is_never_ready_is_ended_and_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path());
+    options.readiness = Readiness::Reported;
+    options.boot_timeout = Duration::from_secs(2);
+    let file = file(&SMALL.replace("[vm]", "[vm]\nrestart = \"always\""));
+    let (machine, ()) = Machine::start(&file, options, &(), |machine| {
+        file.peers().for_each(|(peer, _)| report_when_started(machine, peer));
+        Ok(())
+    })
+    .unwrap();
+    let events = machine.events();
+    machine.kill("node-a0").unwrap();
+    let death = wait_for(&events, "the end of the second life", |event| match event {
+        Event::Died { generation: 2, death, restarts: true, .. } => Some(death.clone()),
+        _ => None,
+    });
+    assert_eq!(death, Death::NotReady(Duration::from_secs(2)));
+    let peer = machine.peer("node-a0").unwrap();
+    wait_for(&events, "the third life", |event| {
+        (*event == Event::Started { peer, generation: 3 }).then_some(())
+    });
+    machine.shutdown();
+}
+
+/// Reports the first life of a VM as ready.
+fn report_when_started(machine: &Machine, wanted: Peer) {
+    let (machine, events) = (machine.clone(), machine.events());
+    std::thread::spawn(move || {
+        for event in events {
+            if event == (Event::Started { peer: wanted, generation: 1 }) {
+                return machine.set_ready(wanted);
+            }
+        }
+    });
 }
 
 #[test]

@@ -19,7 +19,8 @@
 //! [`Machine::pair_regions`] for every peer, waits on [`Machine::own_bell`],
 //! rings with [`Machine::bells`], and reports with [`Machine::set_ready`]. It is
 //! started by the `attach` function given to [`Machine::start`], after the
-//! regions are there and before any VM is.
+//! regions are there and before any VM is, and ends when [`Machine::events`]
+//! closes: that is also what it sees of a machine that did not come up.
 
 mod driver;
 mod status;
@@ -153,6 +154,7 @@ impl Machine {
                 Event::Started { .. } | Event::Died { .. } => {}
             }
         }
+        self.shutdown();
         Err(StartError::Ended)
     }
 
@@ -323,6 +325,8 @@ impl Handle {
         if let Some(driver) = lock(&self.driver).take() {
             let _ = driver.join();
         }
+        // If there never was a driver, nobody else does this.
+        *lock(&self.shared.subscribers) = None;
     }
 }
 

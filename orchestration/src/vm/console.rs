@@ -108,10 +108,11 @@ impl Console {
     /// Writes to the log. A log that cannot be written (no space) must not
     /// stop the machine.
     fn write(&mut self, line: &str) {
-        if self.written >= LOG_BYTES && std::fs::rename(&self.path, old(&self.path)).is_ok() {
-            if let Ok(log) = File::create(&self.path) {
-                (self.log, self.written) = (log, 0);
-            }
+        if self.written >= LOG_BYTES
+            && std::fs::rename(&self.path, old(&self.path)).is_ok()
+            && let Ok(log) = File::create(&self.path)
+        {
+            (self.log, self.written) = (log, 0);
         }
         if self.log.write_all(format!("{line}\n").as_bytes()).is_ok() {
             self.written += line.len() + 1;

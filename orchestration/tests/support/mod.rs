@@ -16,6 +16,8 @@ pub enum Then {
     Halt,
     /// It ends its VM with this code.
     Exit(u8),
+    /// It writes its peer id as one digit, rings the launcher, and halts.
+    Ring,
 }
 
 /// An image that boots by PVH, writes a text to the serial port and then ends
@@ -28,6 +30,9 @@ pub fn image(text: &str, then: Then) -> Vec<u8> {
     code.extend(text.bytes().flat_map(|byte| [0xb0, byte, 0xee])); // mov al, byte; out dx, al
     if let Then::Exit(word) = then {
         code.extend([0x66, 0xba, 0xf4, 0x00, 0xb0, word, 0xee]); // mov dx, 0xf4; ...
+    }
+    if let Then::Ring = then {
+        code.extend(ring());
     }
     code.extend([0xfa, 0xf4, 0xeb, 0xfd]); // cli; again: hlt; jmp again
     let size = u64::from(CODE) + code.len() as u64;
@@ -63,6 +68,24 @@ pub fn image(text: &str, then: Then) -> Vec<u8> {
     }
     elf.extend(code);
     elf
+}
+
+/// Gives the doorbell device (slot 1, function 1) an address, writes its
+/// IVPosition as a digit, and rings vector 0 of peer 0.
+fn ring() -> Vec<u8> {
+    const CONFIGURATION: u32 = 0xe000_0000 + (1 << 15) + (1 << 12);
+    const REGISTERS: u32 = 0xc000_0000;
+    let store = |address: u32, value: u32| {
+        [&[0xc7, 0x05][..], &address.to_le_bytes(), &value.to_le_bytes()].concat() // mov [address], value
+    };
+    let mut code = store(CONFIGURATION + 0x10, REGISTERS); // BAR0
+    code.extend(store(CONFIGURATION + 4, 2)); // memory on
+    code.push(0xa1); // mov eax, [IVPosition]
+    code.extend((REGISTERS + 8).to_le_bytes());
+    code.extend([0x04, b'0', 0x66, 0xba, 0xf8, 0x03, 0xee]); // add al, '0'; mov dx, 0x3f8; out dx, al
+    code.extend([0xb0, b'\n', 0xee]); // mov al, newline; out dx, al
+    code.extend(store(REGISTERS + 12, 0)); // Doorbell
+    code
 }
 
 /// A folder with a node and a utility image.
