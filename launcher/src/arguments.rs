@@ -37,8 +37,8 @@ pub enum Command {
 /// Which machine is meant.
 #[derive(Args)]
 pub struct Target {
-    /// The machine's name [default: the one that is up]
-    #[arg(long, short, value_name = "NAME")]
+    /// The machine's name [default: $CYANEA_MACHINE, or the one that is up]
+    #[arg(long, short, value_name = "NAME", env = "CYANEA_MACHINE", hide_env = true)]
     pub machine: Option<String>,
 }
 
@@ -49,6 +49,9 @@ pub struct Target {
 pub struct Up {
     /// The machine file
     pub file: PathBuf,
+    /// Another name than the file gives, to have several of its kind
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
     /// Leave the machine running and return when it is up
     #[arg(long, short)]
     pub detach: bool,

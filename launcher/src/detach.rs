@@ -25,6 +25,9 @@ pub fn start(up: &Up) -> Result<u8> {
     if let Some(images) = &up.images {
         command.arg("--images").arg(images);
     }
+    if let Some(name) = &up.name {
+        command.args(["--name", name]);
+    }
     if up.no_wait {
         command.arg("--no-wait");
     }

@@ -57,7 +57,10 @@ pub fn run(up: &Up) -> Result<u8> {
 }
 
 fn start(up: &Up, interrupt: &Interrupt) -> Result<Session> {
-    let file = MachineFile::load(&up.file)?;
+    let mut file = MachineFile::load(&up.file)?;
+    if let Some(name) = &up.name {
+        file = file.named(name).map_err(anyhow::Error::msg)?;
+    }
     let state = StateDirectory::locate()?;
     let mut options = Options::new(state.folder(&file.name).logs());
     options.images = Images::find(up.images.as_deref());

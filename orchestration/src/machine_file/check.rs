@@ -63,7 +63,7 @@ fn machine_name(path: &Path, raw: &Raw) -> Result<String, Problem> {
 }
 
 /// Names become names of folders and files, and parts of QEMU's options.
-fn check_name(what: &str, name: &str) -> Result<(), String> {
+pub fn check_name(what: &str, name: &str) -> Result<(), String> {
     let usable = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     if starts_well && name.len() <= MAX_NAME && name.chars().all(usable) {

@@ -157,6 +157,15 @@ impl MachineFile {
         Self::parse_for(path, &text, crate::host::available_memory())
     }
 
+    /// The same machine under another name.
+    ///
+    /// # Errors
+    /// One sentence, if a machine cannot be called so.
+    pub fn named(self, name: &str) -> Result<Self, String> {
+        check::check_name("the machine", name)?;
+        Ok(Self { name: name.into(), ..self })
+    }
+
     /// Checks the text of a machine file; `path` names it in errors and is what
     /// its relative paths start from.
     pub fn parse(path: &Path, text: &str) -> Result<Self, MachineFileError> {
