@@ -463,3 +463,6 @@ fn load_payload(words: &[AtomicU64; LINE_WORDS - 1], payload: &mut [u8; PAYLOAD_
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
