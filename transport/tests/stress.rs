@@ -159,7 +159,7 @@ fn ask(machine: &Machine, generations: u32, wanted: u64, window: u64) {
 fn requests_and_replies_between_sleeping_threads() {
     for (bytes, window) in [(24 * 1024, 1), (24 * 1024, 30), (10 * 64, 30), (3 * 64, 3)] {
         let machine = Machine::new(bytes);
-        let wanted = 20_000;
+        let wanted = 4_000;
         std::thread::scope(|scope| {
             scope.spawn(|| echo(&machine, 1, |_| wanted));
             ask(&machine, 1, wanted, window);
@@ -173,8 +173,8 @@ fn requests_and_replies_to_a_peer_that_keeps_dying() {
         let machine = Machine::new(bytes);
         let lifetime = |generation: u32| u64::from(1 + generation * 7 % 60);
         std::thread::scope(|scope| {
-            scope.spawn(|| echo(&machine, 300, lifetime));
-            ask(&machine, 300, lifetime(300), 20);
+            scope.spawn(|| echo(&machine, 150, lifetime));
+            ask(&machine, 150, lifetime(150), 20);
         });
     }
 }
