@@ -83,11 +83,11 @@ fn seconds(text: &str) -> Result<f64, String> {
 #[derive(Args)]
 #[command(after_help = "Examples:
   cyanea run wordcount /books/frankenstein.txt
-  cyanea run --activities 4 wordcount /books
-  cyanea run --machine two-clusters wordcount --lines /books
+  cyanea run wordcount /books --activities 4
+  cyanea run --machine two-clusters wordcount /books
 
-What stands after the program's name is the program's own.
-It ends with the program's exit code. Ctrl-C ends the program.")]
+What stands after the program's name is the program's own, but for --activities;
+behind -- everything is. It ends with the program's exit code. Ctrl-C ends the program.")]
 pub struct Run {
     #[command(flatten)]
     pub target: Target,
@@ -97,6 +97,37 @@ pub struct Run {
     /// A program that the node images carry, and what it is given
     #[arg(trailing_var_arg = true, required = true, value_names = ["PROGRAM", "ARGUMENT"])]
     pub program: Vec<String>,
+}
+
+impl Run {
+    /// How many activities, and the program's words: `--activities` may stand
+    /// among these too, up to a `--`.
+    ///
+    /// # Errors
+    /// One sentence if it is given without a number that makes sense.
+    pub fn split(&self) -> Result<(u16, Vec<String>), String> {
+        let (mut activities, mut words) = (self.activities, Vec::new());
+        let mut rest = self.program.iter();
+        while let Some(word) = rest.next() {
+            let number = match (word.as_str(), word.strip_prefix("--activities=")) {
+                ("--", _) => {
+                    words.extend(rest.cloned());
+                    break;
+                }
+                ("--activities", _) => rest.next().map(String::as_str).unwrap_or_default(),
+                (_, Some(number)) => number,
+                _ => {
+                    words.push(word.clone());
+                    continue;
+                }
+            };
+            activities = match number.parse() {
+                Ok(number) if number > 0 => number,
+                _ => return Err(format!("--activities takes a number of 1 or more, not {number:?}")),
+            };
+        }
+        Ok((activities, words))
+    }
 }
 
 #[derive(Args)]
@@ -202,5 +233,19 @@ mod tests {
         assert_eq!((run.activities, run.target.machine), (2, None));
         assert_eq!(run.program, ["wc", "--machine", "x", "-a"]);
         assert!(Arguments::try_parse_from(["cyanea", "run", "--bogus"]).is_err());
+    }
+
+    #[test]
+    fn activities_may_stand_behind_the_program() {
+        let split = |words: &[&str]| {
+            let line = ["cyanea", "run"].iter().chain(words);
+            let Command::Run(run) = Arguments::try_parse_from(line).unwrap().command else { panic!() };
+            run.split()
+        };
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(split(&["wc", "/in", "--activities", "4"]), Ok((4, words(&["wc", "/in"]))));
+        assert_eq!(split(&["wc", "--activities=4", "-x"]), Ok((4, words(&["wc", "-x"]))));
+        assert_eq!(split(&["-a", "2", "wc", "--", "--activities"]), Ok((2, words(&["wc", "--activities"]))));
+        assert!(split(&["wc", "--activities", "0"]).is_err() && split(&["wc", "--activities"]).is_err());
     }
 }

@@ -51,12 +51,10 @@ fn put(bytes: &[u8]) {
 }
 
 pub fn run(run: &Run) -> Result<u8> {
-    let mut words = run.program.iter().cloned();
-    let program = control::Run {
-        program: words.next().unwrap_or_default(),
-        arguments: words.collect(),
-        activities: run.activities,
-    };
+    let (activities, words) = run.split().map_err(anyhow::Error::msg)?;
+    let mut words = words.into_iter();
+    let program =
+        control::Run { program: words.next().unwrap_or_default(), arguments: words.collect(), activities };
     request(&run.target, &Request::Run(program), |reply| match reply {
         Reply::Output { fd: 2, bytes, .. } => {
             let _ = io::stderr().write_all(&bytes);

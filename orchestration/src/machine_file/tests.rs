@@ -149,3 +149,14 @@ fn what_cannot_be_is_refused_with_its_place_and_how_to_mend_it() {
 fn columns_are_characters() {
     assert_eq!(Place::of("ä = 1\nöö x", 11), Place { line: 2, column: 3 });
 }
+
+#[test]
+fn the_page_about_the_machine_file_is_right() {
+    let page = include_str!("../../../docs/machine-file.md");
+    let text = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let file = MachineFile::parse("m.toml".as_ref(), text).unwrap();
+    let memory = |name: &str| file.vms.iter().find(|vm| vm.name == name).map(|vm| vm.memory);
+    assert_eq!(memory("files-b0"), Some(Size(48 << 20)));
+    assert_eq!(memory("node-b1"), Some(Size(64 << 20)));
+    assert_eq!(file.vms.len(), 8);
+}
