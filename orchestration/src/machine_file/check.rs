@@ -19,18 +19,17 @@ const DEFAULT_CAPACITY: Size = Size::mebibytes(256);
 const DEFAULT_POOL: Size = Size::mebibytes(16);
 /// Least bytes of a region whose size the user chooses.
 const LEAST_REGION: Size = Size(1 << 16);
-/// Most bytes of the region of `files` and of a pool. A VM's window for devices
-/// below 4 GiB has 512 MiB, for both and everything else.
-const MOST_CAPACITY: Size = Size::mebibytes(256);
-const MOST_POOL: Size = Size::mebibytes(128);
+/// Most bytes of the region of `files` and of a pool: the guest's PCI crate
+/// misreads the size of a device memory of 2 GiB and more.
+const MOST_REGION: Size = Size::mebibytes(1 << 10);
 
 /// Checks everything and lays out the VMs.
 pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, Problem> {
     let name = machine_name(path, raw)?;
     let clusters = clusters(raw)?;
     let vms = plan(raw, &clusters)?;
-    let files_capacity = region(&raw.files.capacity, DEFAULT_CAPACITY, MOST_CAPACITY)?;
-    let pool = region(&raw.pool.size, DEFAULT_POOL, MOST_POOL)?;
+    let files_capacity = region(&raw.files.capacity, DEFAULT_CAPACITY, MOST_REGION)?;
+    let pool = region(&raw.pool.size, DEFAULT_POOL, MOST_REGION)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let file = MachineFile {
         path: path.to_owned(),

@@ -118,7 +118,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "[clusters.a]\n[files]\ncapacity = \"2 GiB\"",
-        "m.toml:3:12: 2 GiB is no size for this region; write one from 64 KiB to 256 MiB",
+        "m.toml:3:12: 2 GiB is no size for this region; write one from 64 KiB to 1 GiB",
     ),
     (
         "name = \"../x\"\n[clusters.a]",
