@@ -103,6 +103,7 @@ pub fn filler() -> std::io::Result<()> {
     };
     assert_eq!(error.raw_os_error(), Some(ENOSPC), "{error}");
     println!("full: {error}");
+    drop(file);
     let written = fs::metadata("/filler")?.len();
     assert!(written > 0);
     let mut read = 0;

@@ -28,7 +28,7 @@ fn a_bad_machine_file_is_refused_with_its_line_and_column() {
         ("[clusters.a]\nnodes = \"two\"\n", "bad.toml:2:9: string \"two\" is of the wrong type"),
         ("[clusters.a]\nnodes = -1\n", "bad.toml:2:9: "),
         ("[clusters.a]\n[clusters.b]\n[clusters.a]\n", "bad.toml:3:11: the name `a` is given twice"),
-        ("name = \"x\"\n", "bad.toml: this machine has no cluster; write [clusters.a]"),
+        ("name = \"x\"\n", "bad.toml:1:1: this machine has no cluster; write [clusters.a]"),
         ("[clusters.a]\nnodes = 0\n", "bad.toml:2:9: no cluster has a node"),
         ("[clusters.a]\nnodes = 9000\n", "bad.toml:1:11: this machine has 9004 VMs, "),
         ("[clusters.a]\n[vm]\nmemory = \"1 MiB\"\n", "bad.toml:3:10: 1 MiB is too little for an image"),
