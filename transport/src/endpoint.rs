@@ -60,7 +60,7 @@ pub enum Event {
     },
     /// An incarnation ended. What was sent to it and not answered never will be.
     PeerDied(PeerAddress),
-    /// A peer did not talk sense; one message of it is lost.
+    /// A peer did not talk sense; what it was about is lost.
     Malformed {
         /// Who.
         from: PeerAddress,
@@ -233,7 +233,8 @@ impl Endpoint {
 
     /// Asks all peers to ring for what they send from now on, and looks whether
     /// something arrived before they could know. True: nothing did, the VM may
-    /// sleep until a doorbell rings. False: poll again.
+    /// sleep until a doorbell rings. False: poll, until nothing moves, before
+    /// calling it again.
     ///
     /// Shared memory is touched only for channels through which something was
     /// received since the last call, or to which something waits to be sent; the
@@ -249,6 +250,8 @@ impl Endpoint {
         if any {
             sleep_fence();
         }
+        // Channels that are not looked at because one before them is ready are
+        // looked at by the poll that must follow: it too comes after the fence.
         !self.channels.iter_mut().any(Channel::is_ready)
     }
 

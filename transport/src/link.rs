@@ -18,14 +18,15 @@ pub use crate::fragments::Gather;
 /// Most bytes of a message, header included.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
-/// In what way a peer did not talk sense. Each costs it one message.
+/// In what way a peer did not talk sense. It costs it the messages concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Malformed {
     /// A slot said that it uses more bytes than it has, or a slot that must be
     /// full was not.
     Slot,
-    /// A message went on without a beginning, or began within another one.
+    /// A message went on without a beginning, or began within another one (then
+    /// both are lost).
     Order,
     /// A message was longer than [`MAX_MESSAGE`].
     TooLong,

@@ -4,7 +4,7 @@
 //! Which activity a call is from, its thread's tag says.
 
 use crate::activities::Activities;
-use crate::activity::{Activity, Key, Received};
+use crate::activity::{Activity, Received};
 use crate::files::{Files, From, Mode};
 use cyanea::{Error, Message, PoolMemory};
 use hermit_abi as abi;
@@ -14,7 +14,7 @@ use kernel::executor::block_on;
 use kernel::messenger::CallError;
 use kernel::protocol::files::{FileKind, OpenFlags, Status};
 use kernel::protocol::tasks::End;
-use kernel::protocol::{Pipe, decode, encode, node};
+use kernel::protocol::{Incarnation, Pipe, decode, encode, node};
 use runtime::system::{DirectoryEntry, FileStatus, System};
 use runtime::thread::{AfterCall, within_call};
 use std::ffi::OsString;
@@ -22,10 +22,12 @@ use std::io;
 use std::os::hermit::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 use transport::memory::SharedMemory;
 
 type Result<T> = std::result::Result<T, runtime::system::Errno>;
+
+/// How long until an activity that is not there yet is looked for again.
+const RETRY_NS: u64 = 1_000_000;
 
 /// What stands under the programs of this node.
 pub struct Node {
@@ -230,7 +232,7 @@ impl cyanea::System for Node {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Ok(call_io(|| self.files.rename(bytes(from), bytes(to)))?)
+        call_io(|| self.files.rename(bytes(from), bytes(to)))
     }
 
     fn set_len(&self, path: &Path, size: u64) -> io::Result<()> {
@@ -255,35 +257,46 @@ impl cyanea::System for Node {
 }
 
 impl Node {
-    /// Carries a message to another activity of the task force.
+    /// Carries a message to another activity of the task force, which may not
+    /// have been started yet.
     async fn deliver(&self, activity: &Activity, to: usize, body: &[u8]) -> std::result::Result<(), Error> {
-        let (task_force, from) = activity.placement.key;
         let &node = activity.placement.members.get(to).ok_or(Error::NoSuchActivity)?;
-        let key: Key = (task_force, to as u16);
-        let request = encode(&node::Request::Deliver { task_force, from, to: key.1, body });
+        let messenger = &self.activities.messenger;
         loop {
-            let refused = if node == self.activities.messenger.own() {
-                match self.activities.find(key) {
-                    Ok(here) => return Ok(here.deliver(from, body.to_vec()).await),
-                    Err(refusal) => refusal,
-                }
-            } else {
-                match self.activities.messenger.call(node, Pipe::Node, &request).await {
-                    Ok(reply) => match decode::<node::Response>(&reply) {
-                        Ok(Ok(())) => return Ok(()),
-                        Ok(Err(refusal)) => refusal,
-                        Err(_) => return Err(Error::Ended),
-                    },
-                    Err(CallError::TooLong) => return Err(Error::TooLong),
-                    Err(_) => return Err(Error::Ended),
-                }
+            let delivered = match node == messenger.own() {
+                true => self.deliver_here(activity, to, body).await,
+                false => self.deliver_to(node, activity, to, body).await?,
             };
-            if refused != node::Refusal::UnknownActivity || activity.is_stopped() {
-                return Err(Error::Ended);
+            match delivered {
+                Ok(()) => return Ok(()),
+                Err(node::Refusal::UnknownActivity) if !activity.is_stopped() => {
+                    messenger.sleep_until(messenger.now_ns() + RETRY_NS).await;
+                }
+                Err(_) => return Err(Error::Ended),
             }
-            // It has not been started yet: try again soon.
-            let soon = self.activities.messenger.now_ns() + Duration::from_millis(1).as_nanos() as u64;
-            self.activities.messenger.sleep_until(soon).await;
+        }
+    }
+
+    async fn deliver_here(&self, activity: &Activity, to: usize, body: &[u8]) -> node::Response {
+        let (task_force, from) = activity.placement.key;
+        let here = self.activities.find((task_force, to as u16))?;
+        here.deliver(from, body.to_vec()).await;
+        Ok(())
+    }
+
+    async fn deliver_to(
+        &self,
+        node: Incarnation,
+        activity: &Activity,
+        to: usize,
+        body: &[u8],
+    ) -> std::result::Result<node::Response, Error> {
+        let (task_force, from) = activity.placement.key;
+        let request = encode(&node::Request::Deliver { task_force, from, to: to as u16, body });
+        match self.activities.messenger.call(node, Pipe::Node, &request).await {
+            Ok(reply) => decode(&reply).map_err(|_| Error::Ended),
+            Err(CallError::TooLong) => Err(Error::TooLong),
+            Err(_) => Err(Error::Ended),
         }
     }
 }

@@ -22,9 +22,3 @@ fn every_byte_of_output_survives_on_one_line() {
     let text = text.replace("\\u0000", "Ā");
     assert!(serde_json::from_str::<Reply>(&text).is_err());
 }
-
-#[test]
-fn a_launcher_without_a_client_says_so() {
-    let error = NoServices.list("/").unwrap_err().to_string();
-    assert!(error.starts_with("not available"), "{error}");
-}

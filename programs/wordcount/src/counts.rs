@@ -76,7 +76,7 @@ impl Counts {
             if batch.len() + length > limit {
                 messages.push(std::mem::replace(&mut batch, vec![WORDS]));
             }
-            if 1 + length <= limit {
+            if length < limit {
                 batch.extend_from_slice(&count.to_le_bytes());
                 batch.extend_from_slice(&(word.len() as u32).to_le_bytes());
                 batch.extend_from_slice(word);
