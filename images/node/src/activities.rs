@@ -2,7 +2,12 @@
 //!
 //! ```text
 //! Start ──> running ──> ended, being reported ──> remembered as ended
+//!              │                   ▲
+//!              └─ Stop, or it ends ┘
 //! ```
+//! Whoever ends an activity first reports its end, once: its own thread, or the
+//! node when it is told to stop it, whose threads then end without a word.
+//!
 //! An activity stays in the table until `tasks` has recorded its end; after
 //! that its key is remembered for a while, so that a `Start` that was under way
 //! twice does not run it twice.
@@ -16,6 +21,7 @@ use kernel::messenger::Messenger;
 use kernel::protocol::tasks::{End, TaskForceId};
 use kernel::protocol::{encode, node, tasks};
 use std::collections::{HashMap, VecDeque};
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -104,7 +110,13 @@ impl Activities {
         let thread = std::thread::Builder::new().name(program.name.to_string()).stack_size(STACK_BYTES);
         let started = thread.spawn(move || {
             runtime::thread::set_activity(running.tag);
+            if running.is_stopped() {
+                // Before this thread had the tag by which it would have been ended.
+                return;
+            }
             let code = (program.main)();
+            // A last line without a newline; whoever takes it may be gone.
+            let _ = std::io::stdout().flush();
             activities.ended(&running, End::Exited(code));
         });
         if let Err(error) = started {
@@ -112,20 +124,39 @@ impl Activities {
             let text = format!("{}: no thread for the activity: {error}\n", program.name);
             self.messenger.spawn(async move {
                 activity.write(2, text.as_bytes()).await;
-                activities.report(&activity, End::Aborted).await;
+                if activity.is_first_to_end() {
+                    activities.report(&activity, End::Aborted).await;
+                }
             });
         }
     }
 
     /// What an activity's thread does last: its end becomes known.
     pub fn ended(&self, activity: &Activity, end: End) {
+        // From here on `stop` does not end this thread.
         runtime::thread::set_activity(0);
-        let end = if activity.is_stopped() { End::Killed } else { end };
-        block_on(self.report(activity, end));
+        if activity.is_first_to_end() {
+            block_on(self.report(activity, end));
+        }
         runtime::thread::cancel(activity.tag);
     }
 
+    /// Ends an activity from outside. Its threads end at their next call or
+    /// wait; that it has ended is reported without waiting for them, for one
+    /// that only computes may take for ever.
+    pub fn stop(self: &Arc<Self>, activity: Arc<Activity>) {
+        if !activity.is_first_to_end() {
+            return;
+        }
+        activity.stop();
+        runtime::thread::cancel(activity.tag);
+        let activities = self.clone();
+        self.messenger.spawn(async move { activities.report(&activity, End::Killed).await });
+    }
+
     async fn report(&self, activity: &Activity, end: End) {
+        // In this order: a file that is opened meanwhile is closed by one of both sides.
+        held(&self.table).by_tag.remove(&activity.tag);
         self.files.close_all(activity.tag);
         activity.flush().await;
         let (task_force, index) = activity.placement.key;
@@ -134,7 +165,6 @@ impl Activities {
         let _ = self.messenger.call_utility(Utility::Tasks, &request).await;
         let mut table = held(&self.table);
         table.running.remove(&activity.placement.key);
-        table.by_tag.remove(&activity.tag);
         table.ended.push_back(activity.placement.key);
         if table.ended.len() > REMEMBERED {
             table.ended.pop_front();

@@ -41,6 +41,8 @@ pub struct Activity {
     mailbox: Mutex<Mailbox>,
     output: Mutex<Output>,
     stopped: AtomicBool,
+    /// Somebody reports its end.
+    ended: AtomicBool,
     /// Everything that anybody waits for here.
     changed: Waiters,
 }
@@ -80,6 +82,7 @@ impl Activity {
             mailbox: Mutex::new(Mailbox { messages: VecDeque::new(), bytes: 0, ended }),
             output: Mutex::default(),
             stopped: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             changed: Waiters::default(),
         })
     }
@@ -87,6 +90,11 @@ impl Activity {
     /// Whether it is to end.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether the caller is the first who ends it, and so has to report that.
+    pub fn is_first_to_end(&self) -> bool {
+        !self.ended.swap(true, Ordering::AcqRel)
     }
 
     /// Asks it to end: its threads notice at their next call or wait.
@@ -204,8 +212,11 @@ impl Activity {
 }
 
 impl Output {
-    /// Takes a chunk if there is room.
+    /// Takes a chunk if there is room. Once it is closed, nobody wants more.
     fn push(&mut self, fd: u8, chunk: &[u8]) -> bool {
+        if self.closed {
+            return true;
+        }
         if self.bytes > 0 && self.bytes + chunk.len() > OUTPUT_BYTES {
             return false;
         }

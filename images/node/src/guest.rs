@@ -82,7 +82,14 @@ impl System for Node {
     fn open(&self, tag: u64, path: &[u8], flags: i32, mode: u32) -> Result<i32> {
         let mode =
             Mode { flags: open_flags(flags), append: flags & abi::O_APPEND != 0, permissions: mode as u16 };
-        call(|| self.files.open(tag, path, mode))
+        call(|| {
+            let fd = self.files.open(tag, path, mode)?;
+            if tag != 0 && self.activities.tagged(tag).is_none() {
+                // The activity was ended meanwhile, and its files are closed.
+                self.files.close(fd)?;
+            }
+            Ok(fd)
+        })
     }
 
     fn close(&self, _tag: u64, fd: i32) -> Result<()> {

@@ -25,8 +25,7 @@ impl Service for NodeService {
             }
             Ok(node::Request::Stop { task_force }) => {
                 for activity in self.activities.of(task_force) {
-                    activity.stop();
-                    runtime::thread::cancel(activity.tag);
+                    self.activities.stop(activity);
                 }
                 answer(Ok(()))
             }

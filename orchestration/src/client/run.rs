@@ -6,6 +6,7 @@ use kernel::membership::Utility;
 use kernel::messenger::CallError;
 use kernel::protocol::tasks::{Program, Refusal, Reply, Request, Response, TaskForce, TaskForceId};
 use kernel::protocol::{Malformed, Peer, decode, encode};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 use thiserror::Error;
@@ -79,7 +80,8 @@ impl Started<'_> {
         self.id
     }
 
-    /// Hands on what the activities write, in order, until all have ended.
+    /// Hands on what the activities write, in order and in whole lines (a part
+    /// of a line once nothing follows it for a while), until all have ended.
     /// Once `unwanted` says so (it is asked every now and then), the task force
     /// is ended.
     ///
@@ -99,11 +101,12 @@ impl Started<'_> {
                 ended
             });
             let mut killed = false;
+            let mut lines = Lines::default();
             loop {
                 match self.output.recv_timeout(LOOK) {
-                    Ok(output) => take(output),
+                    Ok(output) => lines.whole(output).into_iter().for_each(&mut take),
                     Err(RecvTimeoutError::Disconnected) => break,
-                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Timeout) => lines.rest().for_each(&mut take),
                 }
                 if !killed && unwanted() {
                     killed = true;
@@ -111,6 +114,7 @@ impl Started<'_> {
                     let _ = block_on(client.ask_tasks(&Request::Kill { task_force: id }));
                 }
             }
+            lines.rest().for_each(&mut take);
             match ended.join().map_err(|_| RunError::Unexpected)?? {
                 Reply::Ended(task_force) => Ok(task_force),
                 _ => Err(RunError::Unexpected),
@@ -119,8 +123,55 @@ impl Started<'_> {
     }
 }
 
+/// Longest part of a line that is kept back.
+const LONG_LINE: usize = 64 * 1024;
+
+/// Puts lines together again that activities write in pieces, so that those of
+/// different activities do not mix.
+#[derive(Default)]
+struct Lines(BTreeMap<(u16, u8), Vec<u8>>);
+
+impl Lines {
+    /// The whole lines that there are with this piece.
+    fn whole(&mut self, Output { index, fd, bytes }: Output) -> Option<Output> {
+        let line = self.0.entry((index, fd)).or_default();
+        line.extend_from_slice(&bytes);
+        let end = match line.iter().rposition(|&byte| byte == b'\n') {
+            Some(last) => last + 1,
+            None if line.len() > LONG_LINE => line.len(),
+            None => return None,
+        };
+        let rest = line.split_off(end);
+        Some(Output { index, fd, bytes: std::mem::replace(line, rest) })
+    }
+
+    /// What has no end of line.
+    fn rest(&mut self) -> impl Iterator<Item = Output> {
+        let rest = std::mem::take(&mut self.0).into_iter().filter(|(_, bytes)| !bytes.is_empty());
+        rest.map(|((index, fd), bytes)| Output { index, fd, bytes })
+    }
+}
+
 impl Drop for Started<'_> {
     fn drop(&mut self) {
         self.client.streams.held().remove(&self.stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_lines_wait_for_the_rest() {
+        let piece = |index, text: &str| Output { index, fd: 1, bytes: text.into() };
+        let mut lines = Lines::default();
+        assert_eq!(lines.whole(piece(0, "one ")), None);
+        assert_eq!(lines.whole(piece(1, "two\nand ")), Some(piece(1, "two\n")));
+        assert_eq!(lines.whole(piece(0, "line\n")), Some(piece(0, "one line\n")));
+        assert_eq!(lines.rest().collect::<Vec<_>>(), [piece(1, "and ")]);
+        assert_eq!(lines.rest().count(), 0);
+        let long = "x".repeat(LONG_LINE + 1);
+        assert_eq!(lines.whole(piece(0, &long)), Some(piece(0, &long)));
     }
 }

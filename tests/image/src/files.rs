@@ -3,6 +3,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 
+/// A directory that is not empty, for which `std` has no kind on a node.
+const ENOTEMPTY: i32 = 39;
+/// A full file system, likewise.
+const ENOSPC: i32 = 28;
+
 /// Exercises `std::fs` and `cyanea::fs` below a directory of its own.
 pub fn conformance() -> std::io::Result<()> {
     let root = format!("/conformance-{}", cyanea::activity().index);
@@ -60,7 +65,7 @@ fn names(root: &str, path: &str) -> std::io::Result<()> {
     let moved = format!("{directory}/deeper/moved");
     cyanea::fs::rename(path, &moved)?;
     assert!(!fs::exists(path)?);
-    assert_eq!(fs::remove_dir(&directory).unwrap_err().kind(), ErrorKind::DirectoryNotEmpty);
+    assert_eq!(fs::remove_dir(&directory).unwrap_err().raw_os_error(), Some(ENOTEMPTY));
     assert!(cyanea::fs::rename(&directory, format!("{directory}/deeper/x")).is_err());
     let mut found: Vec<_> = fs::read_dir(format!("{directory}/deeper"))?
         .map(|entry| entry.map(|entry| entry.file_name().into_string().expect("ASCII")))
@@ -96,7 +101,9 @@ pub fn filler() -> std::io::Result<()> {
             break error;
         }
     };
-    println!("full: {:?} {:?}", error.kind(), error.raw_os_error());
+    assert_eq!(error.raw_os_error(), Some(ENOSPC), "{error}");
+    println!("full: {error}");
+    drop(file);
     let written = fs::metadata("/filler")?.len();
     assert!(written > 0);
     let mut read = 0;
@@ -117,5 +124,19 @@ pub fn filler() -> std::io::Result<()> {
     fs::write("/after", vec![1; 1 << 20])?;
     assert_eq!(fs::metadata("/after")?.len(), 1 << 20);
     println!("filler: {written} bytes, and the space came back");
+    Ok(())
+}
+
+/// Writes and reads files for ever, and says so every round.
+pub fn for_ever() -> std::io::Result<()> {
+    let me = cyanea::activity().index;
+    let path = format!("/for-ever-{me}");
+    for round in 0u64.. {
+        let data: Vec<u8> = (0..20_000u64).map(|byte| (byte * (round + 1) % 251) as u8).collect();
+        fs::write(&path, &data)?;
+        assert_eq!(fs::read(&path)?, data);
+        fs::remove_file(&path)?;
+        println!("activity {me}: round {round}");
+    }
     Ok(())
 }

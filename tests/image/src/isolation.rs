@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::SeqCst;
 /// Lists the shared-memory devices on its bus, and tries to write the control
 /// region through the device that it has.
 pub fn intruder() {
-    let own = runtime::bell::own_peer();
+    let me = cyanea::activity().index;
+    let own = runtime::bell::own_peer().expect("every VM has a doorbell");
     let mut addresses = Vec::new();
     for device in runtime::regions::devices() {
         if (device.vendor, device.device) == PCI_ID {
@@ -14,11 +15,11 @@ pub fn intruder() {
         }
     }
     for address in &addresses {
-        println!("device {address}");
+        println!("activity {me}: device {address}");
     }
     assert!(!addresses.contains(&DeviceAddress::UTILITY), "a node has a utility's region");
     assert!(!addresses.contains(&DeviceAddress::pair(own)), "a pair region with oneself");
-    println!("own peer {own}");
+    println!("activity {me}: own peer {own}");
     let control = runtime::regions::control().expect("every VM has the control region");
     let mut changed = 0;
     for offset in (0..control.len()).step_by(8) {
@@ -27,5 +28,6 @@ pub fn intruder() {
         word.store(!before, SeqCst);
         changed += u32::from(word.load(SeqCst) != before);
     }
-    println!("wrote {} words of the control region, {changed} changed", control.len() / 8);
+    let words = control.len() / 8;
+    println!("activity {me}: wrote {words} words of the control region, {changed} changed");
 }

@@ -50,3 +50,9 @@ pub fn receiver() {
         println!("received: {:?}", cyanea::receive());
     }
 }
+
+/// The same in every activity: none ends.
+pub fn receiver_forever() {
+    println!("activity {} waits", cyanea::activity().index);
+    let _ = cyanea::receive();
+}

@@ -16,10 +16,14 @@ fn main() {
         program!("sleeper", life::sleeper),
         program!("spinner", life::spinner),
         program!("receiver", life::receiver),
+        program!("receiver-forever", life::receiver_forever),
+        program!("chatter", sharing::chatter),
+        program!("files-for-ever", files::for_ever),
         program!("echo", sharing::echo),
         program!("adder", sharing::adder),
         program!("intruder", isolation::intruder),
         program!("files", files::conformance),
         program!("filler", files::filler),
+        program!(wordcount),
     ])
 }

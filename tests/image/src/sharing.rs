@@ -1,5 +1,6 @@
 //! Programs whose activities share memory or messages.
 
+use std::process::ExitCode;
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Every activity adds 1 to one counter in the pool so many times, all at once;
@@ -50,4 +51,15 @@ pub fn echo() {
     assert_eq!(cyanea::send(0, &[0; cyanea::MAX_MESSAGE + 1]), Err(cyanea::Error::TooLong));
     assert_eq!(cyanea::send(me.count, &[]), Err(cyanea::Error::NoSuchActivity));
     println!("echo: {} sizes to {} activities", sizes.len(), me.count - 1);
+}
+
+/// Every activity sends to the next, and receives, until that fails.
+pub fn chatter() -> ExitCode {
+    let me = cyanea::activity();
+    let body = [me.index as u8; 3000];
+    loop {
+        if cyanea::send((me.index + 1) % me.count, &body).and_then(|()| cyanea::receive()).is_err() {
+            return ExitCode::from(9);
+        }
+    }
 }

@@ -99,7 +99,12 @@ impl Tasks {
         };
         let id = record.task_force.id;
         match self.start_activities(&record).await {
-            Ok(()) => Ok(Reply::Created(id)),
+            Ok(()) => {
+                // What ended before the others were there to be told, they are told now.
+                let ended = |record: &Record| record.task_force.activities.iter().any(|a| a.end.is_some());
+                self.follow_up(self.table.get(id).filter(ended));
+                Ok(Reply::Created(id))
+            }
             Err(refusal) => {
                 self.end_all(id, &record).await;
                 self.table.remove(id);

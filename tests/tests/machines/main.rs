@@ -1,0 +1,14 @@
+//! Whole machines under real QEMUs, through the built command: what a user may
+//! do to them, and what must hold after each action.
+//!
+//! They need the built command and images (`make host images`) and the test
+//! images; `scripts/test` builds all of it.
+
+mod copies;
+mod isolation;
+mod kills;
+mod lives;
+mod mistakes;
+mod programs;
+mod restarts;
+mod selftest;

@@ -1,0 +1,52 @@
+//! The runtime alone in one VM: `std` on it, and what ends a VM.
+
+use std::process::Command;
+use tests::command::{Ended, Running};
+use tests::{image, root};
+
+/// Boots the self-test with this word.
+fn selftest(word: &str) -> Ended {
+    let mut command = Command::new(root().join("scripts/try-image"));
+    command.arg(image("examples/selftest")).args((!word.is_empty()).then_some(word));
+    command.env("CYANEA_TIMEOUT", "100");
+    Running::start(command).end()
+}
+
+/// QEMU's exit status for a VM that ended with this code; see `ivshmem::exit`.
+const fn status(code: i32) -> Option<i32> {
+    Some(code << 1 | 1)
+}
+
+const SHUTDOWN: Option<i32> = status(0x10);
+const PANIC: Option<i32> = status(0x11);
+const FAULT: Option<i32> = status(0x12);
+const OUT_OF_MEMORY: Option<i32> = status(0x13);
+
+#[test]
+fn std_stands_on_the_runtime() {
+    let ended = selftest("");
+    assert!(ended.out.lines().any(|line| line == "selftest: ok"), "{}", ended.out);
+    assert_eq!(ended.code(), SHUTDOWN);
+}
+
+#[test]
+fn what_ends_a_vm_ends_it_with_a_line_that_says_so() {
+    for (word, code, line) in [
+        ("overflow", FAULT, ", stack overflow, rip "),
+        ("overflow-thread", FAULT, ", stack overflow, rip "),
+        ("null", FAULT, "fault: page fault writing 0x8, null pointer, rip "),
+        ("text", FAULT, "fault: page fault writing "),
+        ("constant", FAULT, "fault: page fault writing "),
+        ("execute", FAULT, "fault: page fault executing "),
+        ("divide", FAULT, "fault: divide error "),
+        ("panic", PANIC, "as was asked for"),
+        ("oom", OUT_OF_MEMORY, "memory allocation of 1048576 bytes failed"),
+    ] {
+        let ended = selftest(word);
+        let said = ended.out.replace('\r', "");
+        println!("{word}: {:?}: {}", ended.code(), said.trim_end().replace('\n', " | "));
+        assert_eq!(ended.code(), code, "{word}: {said}");
+        assert!(said.contains(line), "{word}: {said}");
+        assert!(!said.contains("selftest: "), "{word}: {said}");
+    }
+}
