@@ -114,7 +114,7 @@ impl Started<'_> {
                     let _ = block_on(client.ask_tasks(&Request::Kill { task_force: id }));
                 }
             }
-            lines.rest().for_each(&mut take);
+            lines.last().for_each(&mut take);
             match ended.join().map_err(|_| RunError::Unexpected)?? {
                 Reply::Ended(task_force) => Ok(task_force),
                 _ => Err(RunError::Unexpected),
@@ -145,6 +145,17 @@ impl Lines {
         Some(Output { index, fd, bytes: std::mem::replace(line, rest) })
     }
 
+    /// What is left at the end. What somebody was about to say on standard
+    /// error when it was ended becomes a line: more is said there.
+    fn last(&mut self) -> impl Iterator<Item = Output> {
+        self.rest().map(|mut output| {
+            if output.fd == 2 {
+                output.bytes.push(b'\n');
+            }
+            output
+        })
+    }
+
     /// What has no end of line.
     fn rest(&mut self) -> impl Iterator<Item = Output> {
         let rest = std::mem::take(&mut self.0).into_iter().filter(|(_, bytes)| !bytes.is_empty());
@@ -171,6 +182,8 @@ mod tests {
         assert_eq!(lines.whole(piece(0, "line\n")), Some(piece(0, "one line\n")));
         assert_eq!(lines.rest().collect::<Vec<_>>(), [piece(1, "and ")]);
         assert_eq!(lines.rest().count(), 0);
+        assert_eq!(lines.whole(Output { index: 0, fd: 2, bytes: b"oh".into() }), None);
+        assert_eq!(lines.last().collect::<Vec<_>>(), [Output { index: 0, fd: 2, bytes: b"oh\n".into() }]);
         let long = "x".repeat(LONG_LINE + 1);
         assert_eq!(lines.whole(piece(0, &long)), Some(piece(0, &long)));
     }
