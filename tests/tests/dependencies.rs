@@ -18,6 +18,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("orchestration", &["kernel", "transport", "ivshmem"]),
     ("launcher", &["orchestration", "kernel"]),
     ("wordcount", &["cyanea"]),
+    ("bench", &["orchestration", "kernel", "transport"]),
+    ("bench-image", &["cyanea", "node", "kernel", "runtime", "vm", "transport", "ivshmem"]),
 ];
 
 /// The workspace's packages, each with those of them that it uses.

@@ -42,15 +42,20 @@ impl Executor {
         Arc::new(Task { coroutine, queue: Arc::downgrade(&self.queue) }).wake();
     }
 
+    /// Whether no coroutine is ready.
+    pub fn is_idle(&self) -> bool {
+        lock(&self.queue.ready).is_empty()
+    }
+
     /// Runs every coroutine that is ready now, each for one turn. Returns
     /// whether there was any.
     pub fn run_ready(&self) -> bool {
-        let ready = std::mem::take(&mut *lock(&self.queue.ready));
-        let any = !ready.is_empty();
-        for task in ready {
+        let count = lock(&self.queue.ready).len();
+        for _ in 0..count {
+            let Some(task) = lock(&self.queue.ready).pop_front() else { break };
             task.run();
         }
-        any
+        count > 0
     }
 }
 

@@ -12,5 +12,6 @@ pub mod errno;
 pub mod executor;
 pub mod membership;
 pub mod messenger;
+pub mod patience;
 pub mod protocol;
 pub mod waiters;

@@ -15,6 +15,8 @@
 //! * A peer that has more than [`MAX_SERVED`] unanswered requests here is
 //!   broken: what it sends beyond that is dropped and counted.
 
+mod receive;
+
 use crate::executor::{Executor, lock};
 use crate::membership::{Membership, Role, Utility};
 use crate::protocol::{Incarnation, Peer, Pipe};
@@ -22,12 +24,12 @@ use crate::waiters::{Waiters, Window};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
-use transport::endpoint::{Endpoint, Event, PeerAddress, SendError};
-use transport::pause::Pause;
+use transport::endpoint::{Endpoint, PeerAddress, SendError};
 use transport::wire::{Header, Kind};
 
 /// Most requests of one peer that are served at a time.
@@ -40,9 +42,6 @@ pub const UTILITY_WINDOW: u64 = 64;
 
 /// Set in the ids of requests that are not sent again.
 const ONCE: u64 = 1 << 63;
-
-/// What going to sleep and being woken by a doorbell costs, about.
-const SLEEP_NS: u64 = 30_000;
 
 /// What the messenger needs of the machine it runs on.
 pub trait Platform: Send + Sync {
@@ -116,10 +115,11 @@ pub struct Messenger {
     platform: Arc<dyn Platform>,
     executor: Executor,
     endpoint: Mutex<Endpoint>,
-    calls: Mutex<HashMap<u64, Call>>,
+    calls: Mutex<HashMap<u64, Call, BuildHasherDefault<OwnIds>>>,
     next_request: AtomicU64,
     services: [OnceLock<Arc<dyn Service>>; 5],
-    served: Mutex<HashMap<Peer, usize>>,
+    /// Unanswered requests, by the peer that sent them.
+    served: Mutex<Vec<usize>>,
     window: Window,
     /// Those who wait for room in a ring.
     space: Waiters,
@@ -130,6 +130,29 @@ pub struct Messenger {
     followed: Mutex<Vec<u64>>,
     dropped: AtomicU64,
     stop: AtomicBool,
+    /// The messenger's thread sleeps, or is about to and has looked at
+    /// everything that a poke is for. SYNC: messenger-asleep.
+    asleep: Arc<AtomicBool>,
+}
+
+/// Hashes request ids. They are this VM's own and count up, so nobody can
+/// choose them to collide.
+#[derive(Default)]
+struct OwnIds(u64);
+
+impl Hasher for OwnIds {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(self.0 << 8 | u64::from(byte)));
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 /// A call under way.
@@ -147,18 +170,26 @@ impl Messenger {
         endpoint: Endpoint,
         platform: Arc<dyn Platform>,
     ) -> Arc<Self> {
-        let poke = platform.clone();
+        let asleep = Arc::new(AtomicBool::new(false));
+        let (sleeper, sleeps) = (platform.clone(), asleep.clone());
+        let poke = move || {
+            // SYNC: messenger-asleep, with `sleep`.
+            fence(Ordering::SeqCst);
+            if sleeps.load(Ordering::Relaxed) {
+                sleeper.poke();
+            }
+        };
         let peers = membership.description().peers.len();
         Arc::new(Self {
             own,
             membership,
-            executor: Executor::new(move || poke.poke()),
+            executor: Executor::new(poke),
             platform,
             endpoint: Mutex::new(endpoint),
             calls: Mutex::default(),
             next_request: AtomicU64::new(1),
             services: Default::default(),
-            served: Mutex::default(),
+            served: Mutex::new(vec![0; peers]),
             window: Window::new(UTILITY_WINDOW),
             space: Waiters::default(),
             changes: Waiters::default(),
@@ -166,6 +197,7 @@ impl Messenger {
             followed: Mutex::new(vec![0; peers]),
             dropped: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            asleep,
         })
     }
 
@@ -193,6 +225,16 @@ impl Messenger {
     pub fn serve(&self, pipe: Pipe, service: Arc<dyn Service>) {
         let vacant = self.services[pipe as usize].set(service).is_ok();
         debug_assert!(vacant, "pipe {pipe:?} is served twice");
+    }
+
+    /// Makes the messenger's thread look at everything, if it sleeps. What it
+    /// is to see comes before.
+    fn poke(&self) {
+        // SYNC: messenger-asleep, with `sleep`.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) {
+            self.platform.poke();
+        }
     }
 
     /// Starts a coroutine on the messenger's thread.
@@ -284,13 +326,14 @@ impl Messenger {
             };
             if waits {
                 // The messenger's thread sends the rest; it may be asleep.
-                self.platform.poke();
+                self.poke();
             }
             match sent {
                 Err(SendError::WouldBlock) => {}
                 // The endpoint learns of a birth when the messenger's thread
                 // looks; the caller may have seen it before.
                 Err(SendError::PeerDied | SendError::UnknownPeer) if self.membership.lives(to) => {
+                    // A look is due; what rang for the birth may be used up.
                     self.platform.poke();
                 }
                 result => return result,
@@ -307,7 +350,7 @@ impl Messenger {
                 return Poll::Ready(());
             }
             lock(&self.timers).insert(key, context.waker().clone());
-            self.platform.poke();
+            self.poke();
             Poll::Pending
         })
         .await;
@@ -328,176 +371,7 @@ impl Messenger {
     /// Makes [`Messenger::run`] return; from any thread.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.platform.poke();
-    }
-
-    /// Receives and serves until [`Messenger::stop`]. One thread does this.
-    pub fn run(self: &Arc<Self>) {
-        let mut pause = Pause::new(SLEEP_NS);
-        while !self.stop.load(Ordering::Acquire) {
-            if self.turn() {
-                continue;
-            }
-            let idle_since = self.now_ns();
-            if self.spin(idle_since + pause.budget()) {
-                pause.waited(self.now_ns() - idle_since);
-                continue;
-            }
-            if lock(&self.endpoint).prepare_sleep() {
-                let timer = lock(&self.timers).first_key_value().map(|(&(deadline, _), _)| deadline);
-                self.platform.wait(timer);
-            }
-            pause.waited(self.now_ns() - idle_since);
-        }
-    }
-
-    /// Takes turns until one moved something or `until_ns` has come.
-    fn spin(self: &Arc<Self>, until_ns: u64) -> bool {
-        while self.platform.may_spin() && self.now_ns() < until_ns {
-            if self.turn() {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        false
-    }
-
-    /// One turn: births and deaths, messages, timers, coroutines. Returns
-    /// whether anything moved.
-    fn turn(self: &Arc<Self>) -> bool {
-        let mut events = Vec::new();
-        let (moved, changed) = {
-            let mut endpoint = lock(&self.endpoint);
-            let changed = self.follow_membership(&mut endpoint);
-            (endpoint.poll(&mut events), changed)
-        };
-        for event in events {
-            self.take(event);
-        }
-        if changed {
-            self.changes.wake_all();
-        }
-        if moved || changed {
-            self.space.wake_all();
-        }
-        let timers = self.run_timers();
-        self.executor.run_ready() || moved || changed || timers
-    }
-
-    /// Tells the endpoint who was born and who died since the last look.
-    fn follow_membership(&self, endpoint: &mut Endpoint) -> bool {
-        let mut changed = false;
-        for (id, followed) in lock(&self.followed).iter_mut().enumerate() {
-            let liveness = self.membership.liveness(Peer(id as u16));
-            if *followed == liveness.to_word() {
-                continue;
-            }
-            *followed = liveness.to_word();
-            changed = true;
-            if id != usize::from(self.own.peer.0) {
-                endpoint.set_peer(id as u16, liveness.is_alive().then_some(liveness.generation));
-            }
-        }
-        changed
-    }
-
-    fn take(self: &Arc<Self>, event: Event) {
-        match event {
-            Event::Message { from, header, body } => match header.kind {
-                Kind::Request => self.take_request(incarnation(from), header, body),
-                Kind::Reply => self.finish(header.request, incarnation(from), Ok(body)),
-                Kind::Notice => {}
-            },
-            Event::PeerDied(dead) => self.bury(incarnation(dead)),
-            Event::Malformed { .. } => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn take_request(self: &Arc<Self>, from: Incarnation, header: Header, body: Vec<u8>) {
-        let service = self.services.get(header.pipe as usize).and_then(OnceLock::get);
-        let Some(service) = service.filter(|_| self.admit(from.peer)) else {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
-        let reply = Header { kind: Kind::Reply, ..header };
-        match service.clone().serve(Request { from, id: header.request, body }) {
-            Outcome::Reply(body) => {
-                let sent = lock(&self.endpoint).send(address(from), reply, &[&body]);
-                match sent {
-                    Err(SendError::WouldBlock) => self.reply_later(from, reply, Box::pin(async { body })),
-                    _ => self.dismiss(from.peer),
-                }
-            }
-            Outcome::Later(later) => self.reply_later(from, reply, later),
-        }
-    }
-
-    fn reply_later(self: &Arc<Self>, to: Incarnation, reply: Header, later: Later) {
-        let messenger = self.clone();
-        self.spawn(async move {
-            let body = later.await;
-            // A caller that died meanwhile wants no reply.
-            let _ = messenger.send(to, reply, &body).await;
-            messenger.dismiss(to.peer);
-        });
-    }
-
-    /// Counts a request of `peer` as being served, unless there are too many.
-    fn admit(&self, peer: Peer) -> bool {
-        let mut served = lock(&self.served);
-        let count = served.entry(peer).or_default();
-        *count += 1;
-        let admitted = *count <= MAX_SERVED;
-        if !admitted {
-            *count -= 1;
-        }
-        admitted
-    }
-
-    fn dismiss(&self, peer: Peer) {
-        if let Some(count) = lock(&self.served).get_mut(&peer) {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    /// Ends a call. A reply from somebody who was not asked is dropped.
-    fn finish(&self, request: u64, from: Incarnation, result: Result<Vec<u8>, CallError>) {
-        let mut calls = lock(&self.calls);
-        match calls.get_mut(&request) {
-            Some(call) if call.to == from && call.result.is_none() => {
-                call.result = Some(result);
-                call.waker.wake_by_ref();
-            }
-            _ => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Ends every call to a dead incarnation.
-    fn bury(&self, dead: Incarnation) {
-        for call in lock(&self.calls).values_mut() {
-            if call.to == dead && call.result.is_none() {
-                call.result = Some(Err(CallError::PeerDied(dead.peer)));
-                call.waker.wake_by_ref();
-            }
-        }
-    }
-
-    fn run_timers(&self) -> bool {
-        let mut timers = lock(&self.timers);
-        if timers.is_empty() {
-            return false;
-        }
-        let now = self.now_ns();
-        let mut any = false;
-        while let Some(entry) = timers.first_entry().filter(|entry| entry.key().0 <= now) {
-            entry.remove().wake();
-            any = true;
-        }
-        any
+        self.poke();
     }
 }
 

@@ -20,7 +20,7 @@ use transport::endpoint::{Doorbell, Endpoint, PeerAddress};
 use transport::memory::SharedMemory;
 
 /// The runtime as the messenger sees it.
-struct Bare;
+pub struct Bare;
 
 impl Platform for Bare {
     fn now_ns(&self) -> u64 {
@@ -53,7 +53,13 @@ impl Doorbell for Bare {
 
 /// Joins the machine: opens the control region and every ring of this VM.
 pub fn join() -> Arc<Messenger> {
-    join_or_refuse().unwrap_or_else(|why| refuse(&why))
+    join_on(Arc::new(Bare))
+}
+
+/// The same where the messenger sees something else than the runtime as it
+/// is: for measurements that hold it still, say.
+pub fn join_on(platform: Arc<dyn Platform>) -> Arc<Messenger> {
+    join_or_refuse(platform).unwrap_or_else(|why| refuse(&why))
 }
 
 /// Ends this VM with a sentence.
@@ -62,7 +68,7 @@ pub fn refuse(why: &str) -> ! {
     runtime::exit::exit(ExitCode::Refused)
 }
 
-fn join_or_refuse() -> Result<Arc<Messenger>, String> {
+fn join_or_refuse(platform: Arc<dyn Platform>) -> Result<Arc<Messenger>, String> {
     let control = runtime::regions::control().ok_or("there is no control region")?;
     let control = opened("control region", control, RegionKind::Control)?;
     let membership = Membership::open(&control).map_err(|error| format!("control region: {error}"))?;
@@ -71,7 +77,7 @@ fn join_or_refuse() -> Result<Arc<Messenger>, String> {
         .incarnation(peer)
         .ok_or_else(|| format!("the machine does not know this VM, which has peer id {}", peer.0))?;
     let endpoint = endpoint(own, &membership)?;
-    Ok(Messenger::new(own, membership, endpoint, Arc::new(Bare)))
+    Ok(Messenger::new(own, membership, endpoint, platform))
 }
 
 fn opened(what: &str, memory: SharedMemory, kind: RegionKind) -> Result<Region, String> {

@@ -1,0 +1,66 @@
+//! A node image with the programs that are measured: they print what they
+//! found as `name: number` lines.
+#![forbid(unsafe_code)]
+
+use node::program;
+use std::fs::File;
+use std::hint::black_box;
+use std::io::{Read, Seek, SeekFrom};
+use std::time::{Duration, Instant};
+
+/// Bytes of each read: what `std::fs::copy` and readers with large buffers ask for.
+const CHUNK: usize = 1 << 20;
+
+fn main() {
+    node::main(&[program!("throughput", throughput), program!("gap", gap)])
+}
+
+/// The program's argument at `index`.
+fn argument(index: usize) -> String {
+    cyanea::args().get(index).cloned().expect("the bench gives every argument")
+}
+
+/// Reads a file over and over, and copies as many bytes in memory in between:
+/// `throughput FILE PASSES` prints nanoseconds of each pass.
+fn throughput() -> std::io::Result<()> {
+    let (path, passes) = (argument(0), argument(1).parse().unwrap_or(5));
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len() as usize;
+    let (source, mut target) = (vec![1u8; length], vec![0u8; length]);
+    for _ in 0..passes {
+        let start = Instant::now();
+        target.copy_from_slice(black_box(&source));
+        println!("copy: {}", start.elapsed().as_nanos());
+        black_box(&target);
+
+        file.seek(SeekFrom::Start(0))?;
+        let start = Instant::now();
+        target.chunks_mut(CHUNK).try_for_each(|chunk| file.read_exact(chunk))?;
+        println!("read: {}", start.elapsed().as_nanos());
+        black_box(&target);
+    }
+    Ok(())
+}
+
+/// Reads a few bytes of a file over and over: `gap FILE MILLISECONDS` prints
+/// the longest time between two answers.
+fn gap() -> std::io::Result<()> {
+    let (path, length) = (argument(0), argument(1).parse().unwrap_or(1000));
+    let mut file = File::open(path)?;
+    let (mut longest, mut answers) = (Duration::ZERO, 0u64);
+    let mut bytes = [0; 64];
+    let start = Instant::now();
+    let mut last = start;
+    println!("reading: 0");
+    while start.elapsed() < Duration::from_millis(length) {
+        file.seek(SeekFrom::Start(answers % 1024))?;
+        file.read_exact(&mut bytes)?;
+        let now = Instant::now();
+        longest = longest.max(now - last);
+        last = now;
+        answers += 1;
+    }
+    println!("longest: {}", longest.as_nanos());
+    println!("answers: {answers}");
+    Ok(())
+}

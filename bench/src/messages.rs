@@ -1,0 +1,47 @@
+//! Round trips between two VMs of a machine of eight, from the barest to the
+//! operating system's own. The image `bench-messages` measures, in turns.
+
+use crate::Bench;
+use crate::machine::Up;
+use crate::report::median;
+use anyhow::{Result, bail};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+/// Longest that the VMs may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One cluster, so that its VMs are on different processors in turns and share a pool.
+const MACHINE: &str = "name = \"bench\"\n[clusters.a]\nnodes = 4\n";
+
+/// Measures all ways, and what each is to be compared with.
+pub fn round_trips(bench: &mut Bench) -> Result<()> {
+    bench.say("round trips between two VMs");
+    let up = Up::start(bench, MACHINE, "bench-messages")?;
+    let lines = up.machine.follow("node-a0")?;
+    let end = Instant::now() + PATIENCE;
+    let mut found: Vec<(String, f64)> = Vec::new();
+    loop {
+        let line = match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => bail!("the two VMs did not finish"),
+            Err(RecvTimeoutError::Disconnected) => bail!("the two VMs ended"),
+        };
+        let Some(said) = line.trim().strip_prefix("bench: ") else { continue };
+        match said.split_once(' ') {
+            Some((way, number)) => found.push((way.into(), number.parse()?)),
+            None => break,
+        }
+    }
+    let of =
+        |way: &str| median(found.iter().filter(|(name, _)| name == way).map(|(_, value)| *value).collect());
+    let line = ("raw: a cache line each way", of("line"));
+    let bell = ("raw: doorbell and halt each way", of("bell"));
+    let report = &mut bench.report;
+    report.compare("VM to VM, polling: 64 bytes, ring", (of("ring"), "ns"), line, 1.15);
+    report.compare("VM to VM, polling: 64 bytes, endpoint of 8", (of("endpoint"), "ns"), line, 1.15);
+    report.compare("null RPC, coroutine to coroutine", (of("call"), "ns"), line, 2.5);
+    report.compare("null RPC, a program's thread to coroutine", (of("thread-call"), "ns"), line, None);
+    report.compare("VM to VM, both asleep: null RPC", (of("asleep"), "ns"), bell, 1.25);
+    Ok(())
+}
