@@ -204,7 +204,7 @@ fn report_when_started(machine: &Machine, wanted: Peer) {
     std::thread::spawn(move || {
         for event in events {
             if event == (Event::Started { peer: wanted, generation: 1 }) {
-                return machine.set_ready(wanted);
+                return machine.set_ready(machine.membership().incarnation(wanted).unwrap());
             }
         }
     });
@@ -247,7 +247,7 @@ fn a_machine_is_up_when_every_vm_has_reported() {
                 match event {
                     Event::Started { peer, .. } => {
                         assert_eq!(machine.membership().liveness(peer).state, LifeState::Starting);
-                        machine.set_ready(peer);
+                        machine.set_ready(machine.membership().incarnation(peer).unwrap());
                     }
                     Event::Up => return,
                     _ => {}

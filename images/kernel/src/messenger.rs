@@ -121,6 +121,8 @@ pub struct Messenger {
     /// Unanswered requests, by the peer that sent them.
     served: Mutex<Vec<usize>>,
     window: Window,
+    /// Calls under way to each peer: no more than it serves at a time.
+    under_way: Vec<Window>,
     /// Those who wait for room in a ring.
     space: Waiters,
     /// Those who wait for a birth or death in the machine.
@@ -191,6 +193,7 @@ impl Messenger {
             services: Default::default(),
             served: Mutex::new(vec![0; peers]),
             window: Window::new(UTILITY_WINDOW),
+            under_way: (0..peers).map(|_| Window::new(MAX_SERVED as u64)).collect(),
             space: Waiters::default(),
             changes: Waiters::default(),
             timers: Mutex::default(),
@@ -259,12 +262,21 @@ impl Messenger {
     /// At most [`UTILITY_WINDOW`] such calls of this VM are under way at a
     /// time; others wait for their turn.
     pub async fn call_utility(&self, utility: Utility, body: &[u8]) -> Result<Vec<u8>, CallError> {
+        let place = self.window.enter().await;
+        self.call_living(place.number, utility, body).await
+    }
+
+    /// The same for a request that may be carried out any number of times (it
+    /// changes nothing, or nothing more): it takes no place in the window.
+    pub async fn ask_utility(&self, utility: Utility, body: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.call_living(self.fresh_request(), utility, body).await
+    }
+
+    async fn call_living(&self, request: u64, utility: Utility, body: &[u8]) -> Result<Vec<u8>, CallError> {
         let pipe = match utility {
             Utility::Files => Pipe::Files,
             Utility::Tasks => Pipe::Tasks,
         };
-        let place = self.window.enter().await;
-        let request = place.number;
         loop {
             let seen = self.changes.count();
             let nearest = self.membership.nearest(utility, self.own.peer);
@@ -291,6 +303,8 @@ impl Messenger {
         pipe: Pipe,
         body: &[u8],
     ) -> Result<Vec<u8>, CallError> {
+        let under_way = self.under_way.get(usize::from(to.peer.0)).ok_or(CallError::PeerDied(to.peer))?;
+        let _place = under_way.enter().await;
         let _forget = Forget { messenger: self, request };
         let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
         lock(&self.calls).insert(request, Call { to, result: None, waker });

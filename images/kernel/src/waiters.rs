@@ -53,10 +53,17 @@ impl Waiters {
 /// Lets at most so many in at a time, and numbers them: a number that somebody
 /// has is nobody else's, and one that comes from the same place later is higher.
 pub struct Window {
-    /// The number that each free place gives next.
-    free: Mutex<Vec<u64>>,
+    free: Mutex<Free>,
     places: u64,
     left: Waiters,
+}
+
+/// The free places of a [`Window`].
+struct Free {
+    /// How many places were never taken: the last ones.
+    fresh: u64,
+    /// The numbers that the others give next.
+    used: Vec<u64>,
 }
 
 /// A place in a [`Window`], given back when dropped.
@@ -69,15 +76,14 @@ pub struct Place<'a> {
 impl Window {
     /// A window with `places` places.
     pub fn new(places: u64) -> Self {
-        Self { free: Mutex::new((places..2 * places).rev().collect()), places, left: Waiters::default() }
+        Self { free: Mutex::new(Free { fresh: places, used: Vec::new() }), places, left: Waiters::default() }
     }
 
     /// Waits for a place.
     pub async fn enter(&self) -> Place<'_> {
         loop {
             let seen = self.left.count();
-            let free = lock(&self.free).pop();
-            if let Some(number) = free {
+            if let Some(number) = self.take() {
                 return Place { window: self, number };
             }
             self.left.wait(seen).await;
@@ -85,9 +91,21 @@ impl Window {
     }
 }
 
+impl Window {
+    fn take(&self) -> Option<u64> {
+        let mut free = lock(&self.free);
+        if let Some(number) = free.used.pop() {
+            return Some(number);
+        }
+        free.fresh = free.fresh.checked_sub(1)?;
+        // Numbers start above 0.
+        Some(2 * self.places - 1 - free.fresh)
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        lock(&self.window.free).push(self.number + self.window.places);
+        lock(&self.window.free).used.push(self.number + self.window.places);
         self.window.left.wake_all();
     }
 }

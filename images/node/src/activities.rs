@@ -17,11 +17,10 @@ use crate::files::Files;
 use crate::program::Program;
 use kernel::executor::block_on;
 use kernel::membership::Utility;
-use kernel::messenger::Messenger;
+use kernel::messenger::{CallError, Messenger};
 use kernel::protocol::tasks::{End, TaskForceId};
 use kernel::protocol::{encode, node, tasks};
 use std::collections::{HashMap, VecDeque};
-use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -115,8 +114,6 @@ impl Activities {
                 return;
             }
             let code = (program.main)();
-            // A last line without a newline; whoever takes it may be gone.
-            let _ = std::io::stdout().flush();
             activities.ended(&running, End::Exited(code));
         });
         if let Err(error) = started {
@@ -136,6 +133,8 @@ impl Activities {
         // From here on `stop` does not end this thread.
         runtime::thread::set_activity(0);
         if activity.is_first_to_end() {
+            // Whoever of it waits for a message or for room ends too.
+            activity.stop();
             block_on(self.report(activity, end));
         }
         runtime::thread::cancel(activity.tag);
@@ -157,12 +156,19 @@ impl Activities {
     async fn report(&self, activity: &Activity, end: End) {
         // In this order: a file that is opened meanwhile is closed by one of both sides.
         held(&self.table).by_tag.remove(&activity.tag);
+        activity.close_mailbox();
         self.files.close_all(activity.tag);
         activity.flush().await;
         let (task_force, index) = activity.placement.key;
         let request = encode(&tasks::Request::ActivityEnded { task_force, index, end });
-        // Only a request that is too long can fail, and this one is short.
-        let _ = self.messenger.call_utility(Utility::Tasks, &request).await;
+        loop {
+            let seen = self.messenger.changes();
+            match self.messenger.call_utility(Utility::Tasks, &request).await {
+                // One may start again, and must learn of it.
+                Err(CallError::NoActivity(_)) => self.messenger.changed_since(seen).await,
+                _ => break,
+            }
+        }
         let mut table = held(&self.table);
         table.running.remove(&activity.placement.key);
         table.ended.push_back(activity.placement.key);

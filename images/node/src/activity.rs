@@ -2,7 +2,7 @@
 
 use kernel::messenger::Messenger;
 use kernel::protocol::tasks::{Program, TaskForceId};
-use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
+use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher, node};
 use kernel::waiters::Waiters;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +52,8 @@ struct Mailbox {
     bytes: usize,
     /// Which members have ended, by index.
     ended: Vec<bool>,
+    /// The activity has ended: nobody will read.
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -79,7 +81,7 @@ impl Activity {
         Arc::new(Self {
             placement,
             tag,
-            mailbox: Mutex::new(Mailbox { messages: VecDeque::new(), bytes: 0, ended }),
+            mailbox: Mutex::new(Mailbox { messages: VecDeque::new(), bytes: 0, ended, closed: false }),
             output: Mutex::default(),
             stopped: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -103,6 +105,17 @@ impl Activity {
         self.changed.wake_all();
     }
 
+    /// Waits until it is asked to end.
+    pub async fn until_stopped(&self) {
+        loop {
+            let seen = self.changed.count();
+            if self.is_stopped() {
+                return;
+            }
+            self.changed.wait(seen).await;
+        }
+    }
+
     /// Notes that another activity of the task force has ended.
     pub fn member_ended(&self, index: u16) {
         if let Some(ended) = held(&self.mailbox).ended.get_mut(usize::from(index)) {
@@ -111,24 +124,44 @@ impl Activity {
         self.changed.wake_all();
     }
 
+    /// Whether it is known here that another activity has ended.
+    pub fn has_ended(&self, index: usize) -> bool {
+        held(&self.mailbox).ended.get(index) == Some(&true)
+    }
+
+    /// Nobody will read any more: forgets what waits, and refuses who waits to
+    /// put more in.
+    pub fn close_mailbox(&self) {
+        let mut mailbox = held(&self.mailbox);
+        mailbox.closed = true;
+        mailbox.messages.clear();
+        mailbox.bytes = 0;
+        drop(mailbox);
+        self.changed.wake_all();
+    }
+
     /// Puts a message into the mailbox, waiting for room.
-    pub async fn deliver(&self, from: u16, body: Vec<u8>) {
+    ///
+    /// # Errors
+    /// If the activity ends meanwhile, or has.
+    pub async fn deliver(&self, from: u16, body: Vec<u8>) -> node::Response {
         loop {
             let seen = self.changed.count();
             {
                 let mut mailbox = held(&self.mailbox);
+                if mailbox.closed || self.is_stopped() {
+                    return Err(node::Refusal::Ended);
+                }
                 if mailbox.messages.is_empty() || mailbox.bytes + body.len() <= MAILBOX_BYTES {
                     mailbox.bytes += body.len();
                     mailbox.messages.push_back((from, body));
                     break;
                 }
             }
-            if self.is_stopped() {
-                return;
-            }
             self.changed.wait(seen).await;
         }
         self.changed.wake_all();
+        Ok(())
     }
 
     /// Waits for the next message.
@@ -203,7 +236,9 @@ impl Activity {
     }
 
     async fn send_output(&self, messenger: &Messenger, fd: u8, bytes: &[u8]) {
-        let Some(taker) = messenger.membership().incarnation(self.placement.output) else { return };
+        // Only the launcher takes output so far; what is for another is for nobody.
+        let taker = Some(self.placement.output).filter(|&peer| peer == Peer::LAUNCHER);
+        let Some(taker) = taker.and_then(|peer| messenger.membership().incarnation(peer)) else { return };
         let stream = self.placement.stream;
         let request = launcher::Request::Output { stream, index: self.placement.key.1, fd, bytes };
         // If the taker died, nobody is left who wants it.

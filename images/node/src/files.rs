@@ -8,7 +8,7 @@ use crate::activity::held;
 use kernel::errno::Errno;
 use kernel::executor::block_on;
 use kernel::membership::Utility;
-use kernel::messenger::Messenger;
+use kernel::messenger::{CallError, Messenger};
 use kernel::protocol::files::{Entry, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status};
 use kernel::protocol::{decode, encode};
 use std::sync::{Arc, Mutex};
@@ -24,8 +24,9 @@ pub struct Files {
     open: Mutex<Vec<Option<Arc<OpenFile>>>>,
 }
 
-/// One open file.
+/// One open file; dropping it gives the handle back.
 struct OpenFile {
+    messenger: Arc<Messenger>,
     handle: Handle,
     flags: OpenFlags,
     append: bool,
@@ -68,8 +69,14 @@ impl Files {
             Reply::Opened { handle, .. } => Some(handle),
             _ => None,
         })?;
-        let file = OpenFile { handle, flags: mode.flags, append: mode.append, tag, position: Mutex::new(0) };
-        self.install(Arc::new(file)).inspect_err(|_| self.give_back(handle))
+        self.install(Arc::new(OpenFile {
+            messenger: self.messenger.clone(),
+            handle,
+            flags: mode.flags,
+            append: mode.append,
+            tag,
+            position: Mutex::new(0),
+        }))
     }
 
     fn install(&self, file: Arc<OpenFile>) -> Result<i32, Errno> {
@@ -87,53 +94,39 @@ impl Files {
     }
 
     /// A second descriptor of the same open file, with the same position.
-    pub fn duplicate(&self, descriptor: i32) -> Result<i32, Errno> {
-        let file = self.file(descriptor)?;
-        self.install(file)
+    pub fn duplicate(&self, tag: u64, descriptor: i32) -> Result<i32, Errno> {
+        self.install(self.file(tag, descriptor)?)
     }
 
-    fn file(&self, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
-        let slot = usize::try_from(descriptor - FIRST_DESCRIPTOR).map_err(|_| Errno::BADF)?;
-        held(&self.open).get(slot).cloned().flatten().ok_or(Errno::BADF)
+    /// The open file behind a descriptor of activity `tag`; another activity's
+    /// descriptor is as bad as none.
+    fn file(&self, tag: u64, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
+        let file = held(&self.open).get(slot(descriptor)?).cloned().flatten();
+        file.filter(|file| file.tag == tag).ok_or(Errno::BADF)
     }
 
     /// Closes a descriptor.
-    pub fn close(&self, descriptor: i32) -> Result<(), Errno> {
-        let slot = usize::try_from(descriptor - FIRST_DESCRIPTOR).map_err(|_| Errno::BADF)?;
-        let file = held(&self.open).get_mut(slot).and_then(Option::take).ok_or(Errno::BADF)?;
-        if let Some(file) = Arc::into_inner(file) {
-            self.give_back(file.handle);
-        }
+    pub fn close(&self, tag: u64, descriptor: i32) -> Result<(), Errno> {
+        let file = {
+            let mut open = held(&self.open);
+            let place = open.get_mut(slot(descriptor)?).ok_or(Errno::BADF)?;
+            place.take_if(|file| file.tag == tag).ok_or(Errno::BADF)?
+        };
+        // Whoever still reads it on another thread gives it back then.
+        drop(file);
         Ok(())
     }
 
     /// Closes what an activity left open.
     pub fn close_all(&self, tag: u64) {
-        let left: Vec<i32> = held(&self.open)
-            .iter()
-            .enumerate()
-            .filter(|(_, file)| file.as_ref().is_some_and(|file| file.tag == tag))
-            .map(|(slot, _)| FIRST_DESCRIPTOR + slot as i32)
-            .collect();
-        for descriptor in left {
-            // Only a thread that closes it at this moment can be in the way.
-            let _ = self.close(descriptor);
-        }
-    }
-
-    /// Tells the utility that a handle is done with; nobody waits for that.
-    fn give_back(&self, handle: Handle) {
-        let messenger = self.messenger.clone();
-        self.messenger.spawn(async move {
-            let request = encode(&Request::Close { handle });
-            // A utility that is gone has no handles.
-            let _ = messenger.call_utility(Utility::Files, &request).await;
-        });
+        let left: Vec<_> =
+            held(&self.open).iter_mut().filter_map(|place| place.take_if(|file| file.tag == tag)).collect();
+        drop(left);
     }
 
     /// Reads at the descriptor's position; 0 at the end.
-    pub fn read(&self, descriptor: i32, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let file = self.file(descriptor)?;
+    pub fn read(&self, tag: u64, descriptor: i32, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let file = self.file(tag, descriptor)?;
         if !file.flags.contains(OpenFlags::READ) {
             return Err(Errno::BADF);
         }
@@ -167,8 +160,8 @@ impl Files {
     }
 
     /// Writes at the descriptor's position, or at the end.
-    pub fn write(&self, descriptor: i32, bytes: &[u8]) -> Result<usize, Errno> {
-        let file = self.file(descriptor)?;
+    pub fn write(&self, tag: u64, descriptor: i32, bytes: &[u8]) -> Result<usize, Errno> {
+        let file = self.file(tag, descriptor)?;
         if !file.flags.contains(OpenFlags::WRITE) {
             return Err(Errno::BADF);
         }
@@ -192,8 +185,8 @@ impl Files {
     }
 
     /// Moves the descriptor's position; where it then is.
-    pub fn seek(&self, descriptor: i32, from: From, distance: i64) -> Result<u64, Errno> {
-        let file = self.file(descriptor)?;
+    pub fn seek(&self, tag: u64, descriptor: i32, from: From, distance: i64) -> Result<u64, Errno> {
+        let file = self.file(tag, descriptor)?;
         let mut position = held(&file.position);
         let base = match from {
             From::Start => 0,
@@ -206,8 +199,8 @@ impl Files {
     }
 
     /// Cuts or extends an open file.
-    pub fn truncate(&self, descriptor: i32, size: u64) -> Result<(), Errno> {
-        let file = self.file(descriptor)?;
+    pub fn truncate(&self, tag: u64, descriptor: i32, size: u64) -> Result<(), Errno> {
+        let file = self.file(tag, descriptor)?;
         if !file.flags.contains(OpenFlags::WRITE) {
             return Err(Errno::INVAL);
         }
@@ -215,8 +208,8 @@ impl Files {
     }
 
     /// What an open file is.
-    pub fn descriptor_status(&self, descriptor: i32) -> Result<Status, Errno> {
-        self.status_of(self.file(descriptor)?.handle)
+    pub fn descriptor_status(&self, tag: u64, descriptor: i32) -> Result<Status, Errno> {
+        self.status_of(self.file(tag, descriptor)?.handle)
     }
 
     fn status_of(&self, handle: Handle) -> Result<Status, Errno> {
@@ -229,8 +222,8 @@ impl Files {
     }
 
     /// All names in an open directory.
-    pub fn names(&self, descriptor: i32) -> Result<Vec<Entry>, Errno> {
-        let handle = self.file(descriptor)?.handle;
+    pub fn names(&self, tag: u64, descriptor: i32) -> Result<Vec<Entry>, Errno> {
+        let handle = self.file(tag, descriptor)?.handle;
         let mut all = Vec::new();
         let mut cookie = Some(0);
         while let Some(at) = cookie {
@@ -273,9 +266,31 @@ impl Files {
     /// of another kind, or none, is an input/output error.
     fn ask<T>(&self, request: &Request<'_>, take: impl FnOnce(Reply<'_>) -> Option<T>) -> Result<T, Errno> {
         let reply = block_on(self.messenger.call_utility(Utility::Files, &encode(request)));
-        let reply = reply.map_err(|_| Errno::IO)?;
+        let reply = reply.map_err(|error| match error {
+            // Only a path can be so long.
+            CallError::TooLong => Errno::NAMETOOLONG,
+            _ => Errno::IO,
+        })?;
         take(decode::<Response>(&reply).map_err(|_| Errno::IO)??).ok_or(Errno::IO)
     }
+}
+
+impl Drop for OpenFile {
+    /// Tells the utility that the handle is done with; nobody waits for that.
+    fn drop(&mut self) {
+        let (messenger, handle) = (self.messenger.clone(), self.handle);
+        self.messenger.spawn(async move {
+            let request = encode(&Request::Close { handle });
+            // A utility that is gone has no handles.
+            let _ = messenger.call_utility(Utility::Files, &request).await;
+        });
+    }
+}
+
+/// The place of a descriptor in the table.
+fn slot(descriptor: i32) -> Result<usize, Errno> {
+    let slot = descriptor.checked_sub(FIRST_DESCRIPTOR).and_then(|slot| usize::try_from(slot).ok());
+    slot.ok_or(Errno::BADF)
 }
 
 fn as_status(reply: Reply<'_>) -> Option<Status> {

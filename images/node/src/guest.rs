@@ -7,6 +7,7 @@ use crate::activities::Activities;
 use crate::activity::{Activity, Received};
 use crate::files::{Files, From, Mode};
 use cyanea::{Error, Message, PoolMemory};
+use futures_util::future::{Either, select};
 use hermit_abi as abi;
 use ivshmem::layout::{Part, Region, RegionKind};
 use kernel::errno::Errno;
@@ -21,6 +22,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::hermit::ffi::OsStringExt;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use transport::memory::SharedMemory;
 
@@ -86,25 +88,25 @@ impl System for Node {
             let fd = self.files.open(tag, path, mode)?;
             if tag != 0 && self.activities.tagged(tag).is_none() {
                 // The activity was ended meanwhile, and its files are closed.
-                self.files.close(fd)?;
+                self.files.close(tag, fd)?;
             }
             Ok(fd)
         })
     }
 
-    fn close(&self, _tag: u64, fd: i32) -> Result<()> {
-        call(|| self.files.close(fd))
+    fn close(&self, tag: u64, fd: i32) -> Result<()> {
+        call(|| self.files.close(tag, fd))
     }
 
-    fn read(&self, _tag: u64, fd: i32, target: &mut [u8]) -> Result<usize> {
-        call(|| self.files.read(fd, target))
+    fn read(&self, tag: u64, fd: i32, target: &mut [u8]) -> Result<usize> {
+        call(|| self.files.read(tag, fd, target))
     }
 
-    fn write(&self, _tag: u64, fd: i32, source: &[u8]) -> Result<usize> {
-        call(|| self.files.write(fd, source))
+    fn write(&self, tag: u64, fd: i32, source: &[u8]) -> Result<usize> {
+        call(|| self.files.write(tag, fd, source))
     }
 
-    fn seek(&self, _tag: u64, fd: i32, offset: i64, whence: i32) -> Result<u64> {
+    fn seek(&self, tag: u64, fd: i32, offset: i64, whence: i32) -> Result<u64> {
         call(|| {
             let from = match whence {
                 abi::SEEK_SET => From::Start,
@@ -112,21 +114,21 @@ impl System for Node {
                 abi::SEEK_END => From::End,
                 _ => return Err(Errno::INVAL),
             };
-            self.files.seek(fd, from, offset)
+            self.files.seek(tag, fd, from, offset)
         })
     }
 
-    fn fstat(&self, _tag: u64, fd: i32) -> Result<FileStatus> {
-        call(|| self.files.descriptor_status(fd).map(file_status))
+    fn fstat(&self, tag: u64, fd: i32) -> Result<FileStatus> {
+        call(|| self.files.descriptor_status(tag, fd).map(file_status))
     }
 
     fn stat(&self, _tag: u64, path: &[u8]) -> Result<FileStatus> {
         call(|| self.files.status(path).map(file_status))
     }
 
-    fn read_directory(&self, _tag: u64, fd: i32) -> Result<Vec<DirectoryEntry>> {
+    fn read_directory(&self, tag: u64, fd: i32) -> Result<Vec<DirectoryEntry>> {
         call(|| {
-            let entries = self.files.names(fd)?.into_iter().map(|entry| DirectoryEntry {
+            let entries = self.files.names(tag, fd)?.into_iter().map(|entry| DirectoryEntry {
                 name: entry.name,
                 kind: file_kind(entry.kind),
                 number: entry.inode.into(),
@@ -147,8 +149,8 @@ impl System for Node {
         call(|| self.files.unlink(path))
     }
 
-    fn dup(&self, _tag: u64, fd: i32) -> Result<i32> {
-        call(|| self.files.duplicate(fd))
+    fn dup(&self, tag: u64, fd: i32) -> Result<i32> {
+        call(|| self.files.duplicate(tag, fd))
     }
 
     fn exit(&self, tag: u64, code: i32) -> ! {
@@ -210,7 +212,14 @@ impl cyanea::System for Node {
 
     fn send(&self, to: usize, body: &[u8]) -> std::result::Result<(), Error> {
         let activity = self.program();
-        within_call(AfterCall::MayEnd, || block_on(self.deliver(&activity, to, body)))
+        within_call(AfterCall::MayEnd, || {
+            let (delivered, stopped) =
+                (pin!(self.deliver(&activity, to, body)), pin!(activity.until_stopped()));
+            match block_on(select(delivered, stopped)) {
+                Either::Left((delivered, _)) => delivered,
+                Either::Right(_) => Err(Error::Ended),
+            }
+        })
     }
 
     fn receive(&self) -> std::result::Result<Message, Error> {
@@ -238,9 +247,10 @@ impl cyanea::System for Node {
     fn set_len(&self, path: &Path, size: u64) -> io::Result<()> {
         call_io(|| {
             let mode = Mode { flags: OpenFlags::WRITE, append: false, permissions: 0 };
-            let fd = self.files.open(runtime::thread::activity(), bytes(path), mode)?;
-            let cut = self.files.truncate(fd, size);
-            self.files.close(fd).and(cut)
+            let tag = runtime::thread::activity();
+            let fd = self.files.open(tag, bytes(path), mode)?;
+            let cut = self.files.truncate(tag, fd, size);
+            self.files.close(tag, fd).and(cut)
         })
     }
 
@@ -248,9 +258,10 @@ impl cyanea::System for Node {
         call_io(|| {
             let flags = OpenFlags::READ | OpenFlags::DIRECTORY;
             let mode = Mode { flags, append: false, permissions: 0 };
-            let fd = self.files.open(runtime::thread::activity(), bytes(path), mode)?;
-            let names = self.files.names(fd);
-            self.files.close(fd)?;
+            let tag = runtime::thread::activity();
+            let fd = self.files.open(tag, bytes(path), mode)?;
+            let names = self.files.names(tag, fd);
+            self.files.close(tag, fd)?;
             Ok(names?.into_iter().map(|entry| OsString::from_vec(entry.name)).collect())
         })
     }
@@ -269,7 +280,7 @@ impl Node {
             };
             match delivered {
                 Ok(()) => return Ok(()),
-                Err(node::Refusal::UnknownActivity) if !activity.is_stopped() => {
+                Err(node::Refusal::UnknownActivity) if !activity.has_ended(to) => {
                     messenger.sleep_until(messenger.now_ns() + RETRY_NS).await;
                 }
                 Err(_) => return Err(Error::Ended),
@@ -280,8 +291,7 @@ impl Node {
     async fn deliver_here(&self, activity: &Activity, to: usize, body: &[u8]) -> node::Response {
         let (task_force, from) = activity.placement.key;
         let here = self.activities.find((task_force, to as u16))?;
-        here.deliver(from, body.to_vec()).await;
-        Ok(())
+        here.deliver(from, body.to_vec()).await
     }
 
     async fn deliver_to(

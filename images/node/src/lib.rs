@@ -40,8 +40,26 @@ pub fn main(programs: &[Program]) -> ! {
     let node: &'static guest::Node = Box::leak(Box::new(guest::Node::new(activities.clone(), files)));
     runtime::system::install(node);
     cyanea::install(node);
+    do_not_gather_output();
     service::start(&messenger, activities);
     vm::serve(messenger)
+}
+
+/// Makes `std` hand on at once what programs print. It has one buffer for a
+/// VM, so a part of a line that one activity printed would go out as a part of
+/// the next line of another one.
+///
+/// After `process::exit` a buffer would not be flushed any more, so `std` does
+/// away with it there; the activity of the thread that calls it here is none.
+fn do_not_gather_output() {
+    let others = runtime::thread::count();
+    std::thread::spawn(|| {
+        runtime::thread::set_activity(u64::MAX);
+        std::process::exit(0)
+    });
+    while runtime::thread::count() > others {
+        std::thread::yield_now();
+    }
 }
 
 /// Names a program that an image carries: `program!(wordcount)` is the crate

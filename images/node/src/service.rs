@@ -2,6 +2,7 @@
 
 use crate::activities::Activities;
 use crate::activity::Placement;
+use kernel::membership::{Role, Utility};
 use kernel::messenger::{Messenger, Outcome, Request, Service};
 use kernel::protocol::{Incarnation, Pipe, decode, encode, node};
 use std::sync::Arc;
@@ -18,7 +19,12 @@ pub fn start(messenger: &Messenger, activities: Arc<Activities>) {
 impl Service for NodeService {
     fn serve(self: Arc<Self>, request: Request) -> Outcome {
         let answer = |response: node::Response| Outcome::Reply(encode(&response));
-        match decode(&request.body) {
+        let asked = decode(&request.body);
+        let between_activities = matches!(asked, Ok(node::Request::Deliver { .. }));
+        if !between_activities && !self.is_from_tasks(request.from) {
+            return answer(Err(node::Refusal::WrongSender));
+        }
+        match asked {
             Ok(node::Request::Start { task_force, index, members, program, output, stream }) => {
                 let key = (task_force, index);
                 answer(self.activities.start(Placement { key, members, program, output, stream }))
@@ -42,6 +48,12 @@ impl Service for NodeService {
 }
 
 impl NodeService {
+    fn is_from_tasks(&self, sender: Incarnation) -> bool {
+        let peers = &self.activities.messenger.membership().description().peers;
+        let role = peers.get(usize::from(sender.peer.0)).map(|peer| peer.role);
+        role == Some(Role::Utility(Utility::Tasks))
+    }
+
     fn deliver(
         &self,
         sender: Incarnation,
@@ -56,9 +68,6 @@ impl NodeService {
         if activity.placement.members.get(usize::from(from)) != Some(&sender) {
             return Outcome::Reply(encode(&node::Response::Err(node::Refusal::WrongSender)));
         }
-        Outcome::Later(Box::pin(async move {
-            activity.deliver(from, body).await;
-            encode(&node::Response::Ok(()))
-        }))
+        Outcome::Later(Box::pin(async move { encode(&activity.deliver(from, body).await) }))
     }
 }

@@ -14,6 +14,7 @@ use kernel::protocol::files::{
     Entry, FileKind, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status,
 };
 use kernel::protocol::{decode, encode};
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -97,16 +98,29 @@ impl Client {
             }
             _ => return Err(on_host(source, io::Error::other("neither a file nor a directory"))),
         }
-        let copies = files.iter().map(|(source, target)| self.copy_file_in(source, target));
+        // After an error no copy is begun, but those under way are finished:
+        // each has a file open on the machine.
+        let failed = Cell::new(false);
+        let copies = files.iter().take_while(|_| !failed.get());
+        let copies = copies.map(|(source, target)| self.copy_file_in(source, target));
         let mut copies = stream::iter(copies).buffer_unordered(AT_A_TIME);
+        let mut first_error = None;
         block_on(async {
-            while let Some(bytes) = copies.next().await {
-                copied.files += 1;
-                copied.bytes += bytes?;
-                progress(copied);
+            while let Some(result) = copies.next().await {
+                match result {
+                    Ok(bytes) => {
+                        copied.files += 1;
+                        copied.bytes += bytes;
+                        progress(copied);
+                    }
+                    Err(error) => {
+                        failed.set(true);
+                        first_error.get_or_insert(error);
+                    }
+                }
             }
-            Ok(copied)
-        })
+        });
+        first_error.map_or(Ok(copied), Err)
     }
 
     /// Where a copy of `source` to `target` really goes.
@@ -131,7 +145,11 @@ impl Client {
         copied: &mut Copied,
     ) -> Result<(), FilesError> {
         match block_on(self.done(&Request::MakeDirectory { path: &target, mode: 0o755 }, &target)) {
-            Err(FilesError::Machine { error: Errno::EXIST, .. }) => {}
+            Err(FilesError::Machine { error: Errno::EXIST, path }) => {
+                if block_on(self.stat(&target))?.kind != FileKind::Directory {
+                    return Err(FilesError::Machine { path, error: Errno::NOTDIR });
+                }
+            }
             made => made?,
         }
         copied.directories += 1;
@@ -190,7 +208,8 @@ impl Client {
         progress: Progress<'_>,
     ) -> Result<Copied, FilesError> {
         let mut copied = Copied::default();
-        let name = source.split(|&byte| byte == b'/').rfind(|name| !name.is_empty()).unwrap_or(b"root");
+        let name = source.split(|&byte| byte == b'/').rfind(|name| !matches!(*name, b"" | b"." | b".."));
+        let name = name.unwrap_or(b"root");
         let target = match target.is_dir() {
             true => target.join(std::ffi::OsStr::from_bytes(name)),
             false => target.to_path_buf(),
@@ -205,12 +224,15 @@ impl Client {
                 continue;
             }
             match fs::create_dir(&target) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(on_host(&target, error));
-                }
+                Err(error) if !target.is_dir() => return Err(on_host(&target, error)),
                 _ => copied.directories += 1,
             }
             for entry in block_on(self.entries(&source))? {
+                // The machine is not trusted with where on the host things go.
+                if !is_plain(&entry.name) {
+                    let path = String::from_utf8_lossy(&join(&source, &entry.name)).into_owned();
+                    return Err(FilesError::Machine { path, error: Errno::INVAL });
+                }
                 let target = target.join(std::ffi::OsStr::from_bytes(&entry.name));
                 waiting.push((join(&source, &entry.name), entry.kind, target));
             }
@@ -219,9 +241,9 @@ impl Client {
     }
 
     async fn copy_file_out(&self, source: &[u8], target: &Path) -> Result<u64, FilesError> {
-        let mut file = fs::File::create(target).map_err(|error| on_host(target, error))?;
         let handle = self.open(source, OpenFlags::READ).await?;
         let copied = async {
+            let mut file = fs::File::create(target).map_err(|error| on_host(target, error))?;
             let mut offset = 0;
             loop {
                 let request = Request::Read { handle, offset, length: MAX_DATA as u32 };
@@ -270,6 +292,12 @@ impl Client {
 
     async fn entries(&self, path: &[u8]) -> Result<Vec<Entry>, FilesError> {
         let handle = self.open(path, OpenFlags::READ | OpenFlags::DIRECTORY).await?;
+        let listed = self.names(handle, path).await;
+        let closed = self.done(&Request::Close { handle }, path).await;
+        listed.and_then(|entries| closed.map(|()| entries))
+    }
+
+    async fn names(&self, handle: Handle, path: &[u8]) -> Result<Vec<Entry>, FilesError> {
         let mut all = Vec::new();
         let mut cookie = Some(0);
         while let Some(at) = cookie {
@@ -281,9 +309,9 @@ impl Client {
                 })
                 .await?;
             all.extend(entries);
-            cookie = next;
+            // Cookies only grow; one that does not would never end this.
+            cookie = next.filter(|&next| next > at);
         }
-        self.done(&Request::Close { handle }, path).await?;
         Ok(all)
     }
 
@@ -319,6 +347,11 @@ impl Client {
         let reply = decode::<Response>(&reply).map_err(|_| failed(Errno::IO))?.map_err(failed)?;
         take(reply).ok_or_else(|| failed(Errno::IO))
     }
+}
+
+/// Whether this is the name of something in a directory, and no way out of it.
+fn is_plain(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0)
 }
 
 /// Bytes of a regular file, or of the one that a link leads to.

@@ -13,11 +13,11 @@ mod services;
 
 use crate::machine::Machine;
 use kernel::messenger::{Messenger, Outcome, Request, Service};
-use kernel::protocol::{Peer, Pipe, decode, encode, launcher};
+use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode, launcher};
 use std::collections::HashMap;
 use std::io;
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use transport::endpoint::{Endpoint, PeerAddress};
 
 /// What an activity wrote.
@@ -39,33 +39,59 @@ pub struct Client {
 
 /// Who takes the output of which task force.
 #[derive(Default)]
-struct Streams(Mutex<HashMap<u64, Sender<Output>>>);
+struct Streams(Mutex<HashMap<u64, SyncSender<Output>>>);
 
 impl Streams {
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Sender<Output>>> {
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<u64, SyncSender<Output>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives output to whoever takes the stream; gives it back while there is
+    /// no room. What nobody takes any more is gone.
+    fn hand_on(&self, stream: u64, output: Output) -> Option<Output> {
+        match self.held().get(&stream)?.try_send(output) {
+            Err(TrySendError::Full(output)) => Some(output),
+            _ => None,
+        }
     }
 }
 
+/// How often it is tried again to hand on what a slow terminal did not take.
+const RETRY_NS: u64 = 5_000_000;
+
 /// Serves the launcher's pipe.
 struct LauncherService {
+    messenger: Weak<Messenger>,
     streams: Arc<Streams>,
-    ready: Box<dyn Fn(Peer) + Send + Sync>,
+    ready: Box<dyn Fn(Incarnation) + Send + Sync>,
 }
 
 impl Service for LauncherService {
     fn serve(self: Arc<Self>, request: Request) -> Outcome {
+        let taken = || Outcome::Reply(encode::<launcher::Response>(&()));
         match decode(&request.body) {
-            Ok(launcher::Request::Ready) => (self.ready)(request.from.peer),
+            Ok(launcher::Request::Ready) => (self.ready)(request.from),
             Ok(launcher::Request::Output { stream, index, fd, bytes }) => {
-                if let Some(taker) = self.streams.held().get(&stream) {
-                    // A taker that has gone wants no more.
-                    let _ = taker.send(Output { index, fd, bytes: bytes.to_vec() });
+                let output = Output { index, fd, bytes: bytes.to_vec() };
+                if let Some(output) = self.streams.hand_on(stream, output) {
+                    return Outcome::Later(Box::pin(self.hand_on_later(stream, output)));
                 }
             }
             Err(_) => {}
         }
-        Outcome::Reply(encode::<launcher::Response>(&()))
+        taken()
+    }
+}
+
+impl LauncherService {
+    /// Answers when the output has been taken: so its writer waits.
+    async fn hand_on_later(self: Arc<Self>, stream: u64, output: Output) -> Vec<u8> {
+        let mut left = Some(output);
+        while let (Some(output), Some(messenger)) = (left.take(), self.messenger.upgrade()) {
+            messenger.sleep_until(messenger.now_ns() + RETRY_NS).await;
+            left = self.streams.hand_on(stream, output);
+        }
+        encode::<launcher::Response>(&())
     }
 }
 
@@ -89,7 +115,11 @@ impl Client {
         let messenger = Messenger::new(own, membership, endpoint, Arc::new(host));
         let streams = Arc::new(Streams::default());
         let ready = machine.readiness();
-        let service = LauncherService { streams: streams.clone(), ready: Box::new(ready) };
+        let service = LauncherService {
+            messenger: Arc::downgrade(&messenger),
+            streams: streams.clone(),
+            ready: Box::new(ready),
+        };
         messenger.serve(Pipe::Launcher, Arc::new(service));
         let receiving = messenger.clone();
         std::thread::Builder::new().name("messenger".into()).spawn(move || receiving.run())?;

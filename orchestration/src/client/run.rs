@@ -7,12 +7,16 @@ use kernel::messenger::CallError;
 use kernel::protocol::tasks::{Program, Refusal, Reply, Request, Response, TaskForce, TaskForceId};
 use kernel::protocol::{Malformed, Peer, decode, encode};
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 use thiserror::Error;
 
 /// How often it is asked whether a program's output is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Pieces of output, of 32 KiB at the most, that wait for a slow terminal
+/// before whoever writes has to.
+const WAITING: usize = 256;
 
 /// Why a program did not run to its end.
 #[derive(Debug, Error)]
@@ -46,7 +50,7 @@ impl Client {
     /// See [`RunError`].
     pub fn start(&self, program: Program, activities: u16) -> Result<Started<'_>, RunError> {
         let stream = self.messenger.fresh_request();
-        let (taker, output) = channel();
+        let (taker, output) = sync_channel(WAITING);
         self.streams.held().insert(stream, taker);
         let request = Request::Create { program, activities, output: Peer::LAUNCHER, stream };
         let mut started = Started { client: self, id: TaskForceId(0), stream, output };
@@ -69,7 +73,13 @@ impl Client {
     }
 
     async fn ask_tasks(&self, request: &Request) -> Result<Reply, RunError> {
-        let reply = self.messenger.call_utility(Utility::Tasks, &encode(request)).await?;
+        let body = encode(request);
+        let reply = match request {
+            Request::Create { .. } => self.messenger.call_utility(Utility::Tasks, &body).await?,
+            // These may be carried out again, and must not wait for a place:
+            // `Wait` has one for as long as a program runs.
+            _ => self.messenger.ask_utility(Utility::Tasks, &body).await?,
+        };
         Ok(decode::<Response>(&reply)??)
     }
 }

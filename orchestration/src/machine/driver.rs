@@ -176,7 +176,11 @@ impl Driver {
     fn take_requests(&mut self) {
         loop {
             match self.requests.try_recv() {
-                Ok(Request::SetReady(peer)) => self.with(peer, Self::set_ready),
+                Ok(Request::SetReady(who)) => self.with(who.peer, |driver, index| {
+                    if driver.vms[index].generation == who.generation {
+                        driver.set_ready(index);
+                    }
+                }),
                 Ok(Request::Kill(peer, answer)) => self.with(peer, |driver, index| {
                     let vm = &mut driver.vms[index];
                     if vm.runs() {

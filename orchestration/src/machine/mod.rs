@@ -17,7 +17,7 @@
 //!
 //! A client of the operating system on the launcher's rings serves
 //! [`Machine::pair_regions`] for every peer, waits on [`Machine::own_bell`],
-//! rings with [`Machine::bells`], and reports with [`Machine::set_ready`]. It is
+//! rings with [`Machine::bells`], and reports with [`Machine::readiness`]. It is
 //! started by the `attach` function given to [`Machine::start`], after the
 //! regions are there and before any VM is, and ends when [`Machine::events`]
 //! closes: that is also what it sees of a machine that did not come up.
@@ -37,7 +37,7 @@ use crate::regions::Regions;
 use ivshmem::layout::{LifeState, Liveness};
 use ivshmem::server::Bells;
 use kernel::membership::Membership;
-use kernel::protocol::Peer;
+use kernel::protocol::{Incarnation, Peer};
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -79,8 +79,8 @@ struct Handle {
 
 /// What the driver can be asked for.
 enum Request {
-    /// This VM is ready for work.
-    SetReady(Peer),
+    /// This incarnation of a VM is ready for work.
+    SetReady(Incarnation),
     /// End this VM; answered when it has ended.
     Kill(Peer, Sender<()>),
     /// Send the log of this VM and everything that follows.
@@ -205,18 +205,18 @@ impl Machine {
         receiver
     }
 
-    /// Says that `peer` is ready for work; of a VM that is not starting it has
-    /// no effect.
-    pub fn set_ready(&self, peer: Peer) {
-        self.handle.request(Request::SetReady(peer));
+    /// Says that an incarnation of a VM is ready for work; of one that is not
+    /// starting it has no effect.
+    pub fn set_ready(&self, who: Incarnation) {
+        self.handle.request(Request::SetReady(who));
     }
 
     /// [`Machine::set_ready`] for whoever must not keep the machine alive.
-    pub fn readiness(&self) -> impl Fn(Peer) + Send + Sync + 'static {
+    pub fn readiness(&self) -> impl Fn(Incarnation) + Send + Sync + 'static {
         let handle = Arc::downgrade(&self.handle);
-        move |peer| {
+        move |who| {
             if let Some(handle) = handle.upgrade() {
-                handle.request(Request::SetReady(peer));
+                handle.request(Request::SetReady(who));
             }
         }
     }

@@ -163,7 +163,9 @@ impl Messenger {
             Outcome::Reply(body) => {
                 let sent = lock(&self.endpoint).send(address(from), reply, &[&body]);
                 match sent {
-                    Err(SendError::WouldBlock) => self.reply_later(from, reply, Box::pin(async { body })),
+                    Err(SendError::WouldBlock | SendError::TooLong) => {
+                        self.reply_later(from, reply, Box::pin(async { body }));
+                    }
                     _ => self.dismiss(from.peer),
                 }
             }
@@ -176,7 +178,10 @@ impl Messenger {
         self.spawn(async move {
             let body = later.await;
             // A caller that died meanwhile wants no reply.
-            let _ = messenger.send(to, reply, &body).await;
+            if messenger.send(to, reply, &body).await == Err(SendError::TooLong) {
+                // It must learn something: an empty body is no reply that it knows.
+                let _ = messenger.send(to, reply, &[]).await;
+            }
             messenger.dismiss(to.peer);
         });
     }

@@ -37,6 +37,11 @@ impl Record {
         self.task_force.activities.iter().all(|activity| activity.end.is_some())
     }
 
+    /// Whether an activity has ended.
+    pub fn has_begun_to_end(&self) -> bool {
+        self.task_force.activities.iter().any(|activity| activity.end.is_some())
+    }
+
     /// Whether an activity ended as it should not, so that the others are to
     /// be ended too.
     pub fn has_failed(&self) -> bool {

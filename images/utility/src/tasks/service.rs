@@ -175,53 +175,56 @@ impl Tasks {
 
     /// Tells the nodes of a task force to end its activities.
     async fn end_all(&self, task_force: TaskForceId, record: &Record) {
-        let body = encode(&node::Request::Stop { task_force });
-        for node in record.running_nodes() {
-            // A node that died needs no telling.
-            let _ = self.messenger.call(node, Pipe::Node, &body).await;
-        }
+        let stop = node::Request::Stop { task_force };
+        self.tell_nodes(record, &[stop]).await;
+    }
+
+    /// Tells the nodes that still run activities which others have ended.
+    async fn tell_members(&self, record: &Record) {
+        let task_force = record.task_force.id;
+        let activities = record.task_force.activities.iter().zip(0..);
+        let ended = activities.filter(|(activity, _)| activity.end.is_some());
+        let told: Vec<_> = ended.map(|(_, index)| node::Request::MemberEnded { task_force, index }).collect();
+        self.tell_nodes(record, &told).await;
+    }
+
+    /// Sends requests to all nodes that still run activities of a task force,
+    /// to all at once: one that hangs holds up no other.
+    async fn tell_nodes(&self, record: &Record, requests: &[node::Request<'_>]) {
+        let tell = |node| async move {
+            for request in requests {
+                // A node that died needs no telling.
+                let _ = self.messenger.call(node, Pipe::Node, &encode(request)).await;
+            }
+        };
+        join_all(record.running_nodes().into_iter().map(tell)).await;
+    }
+
+    /// Tells the other activities of `tasks` that the table changed.
+    async fn tell_siblings(&self) {
+        let (membership, own) = (self.messenger.membership(), self.messenger.own());
+        let living = membership.nearest(Utility::Tasks, own.peer);
+        let siblings = living.into_iter().filter_map(|peer| membership.incarnation(peer));
+        let tell = |sibling| async move {
+            let body = encode(&tasks::Request::TablesChanged);
+            // A sibling that dies reads the table when it starts again.
+            let _ = self.messenger.call(sibling, Pipe::Tasks, &body).await;
+        };
+        join_all(siblings.filter(|&sibling| sibling != own).map(tell)).await;
     }
 
     /// Does what follows from a record that has changed, if it has.
     fn follow_up(self: &Arc<Self>, changed: Option<Record>) {
         let Some(record) = changed else { return };
         self.changed.wake_all();
-        let tasks = self.clone();
+        let (tasks, teller) = (self.clone(), self.clone());
+        self.messenger.spawn(async move { teller.tell_siblings().await });
         self.messenger.spawn(async move {
-            tasks.tell_siblings().await;
-            if record.has_failed() {
-                tasks.end_all(record.task_force.id, &record).await;
-            } else {
-                tasks.tell_members(&record).await;
+            match record.has_failed() {
+                true => tasks.end_all(record.task_force.id, &record).await,
+                false => tasks.tell_members(&record).await,
             }
         });
-    }
-
-    /// Tells the other activities of `tasks` that the table changed.
-    async fn tell_siblings(&self) {
-        let membership = self.messenger.membership();
-        for peer in membership.nearest(Utility::Tasks, self.messenger.own().peer) {
-            let Some(sibling) = membership.incarnation(peer) else { continue };
-            if sibling != self.messenger.own() {
-                let body = encode(&tasks::Request::TablesChanged);
-                // A sibling that dies reads the table when it starts again.
-                let _ = self.messenger.call(sibling, Pipe::Tasks, &body).await;
-            }
-        }
-    }
-
-    /// Tells the nodes that still run activities which others have ended.
-    async fn tell_members(&self, record: &Record) {
-        let ended: Vec<u16> = (0..record.task_force.activities.len() as u16)
-            .filter(|&index| record.task_force.activities[usize::from(index)].end.is_some())
-            .collect();
-        for node in record.running_nodes() {
-            for &index in &ended {
-                let body = encode(&node::Request::MemberEnded { task_force: record.task_force.id, index });
-                // A node that died needs no telling.
-                let _ = self.messenger.call(node, Pipe::Node, &body).await;
-            }
-        }
     }
 
     /// After every birth or death: notes what died with its node, and does
@@ -236,7 +239,7 @@ impl Tasks {
                 }
                 let lives = |node| messenger.membership().lives(node);
                 let changed = self.table.update(record.task_force.id, |record| record.bury(lives));
-                self.follow_up(changed.or_else(|| record.has_failed().then_some(record)));
+                self.follow_up(changed.or_else(|| record.has_begun_to_end().then_some(record)));
             }
             self.changed.wake_all();
             self.messenger.changed_since(seen).await;
