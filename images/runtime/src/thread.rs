@@ -52,6 +52,7 @@ pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
     let result = call();
     let ends = scheduler::with_current(|thread| {
         thread.calls -= 1;
+        thread.gives_way = then == AfterCall::GoesOn;
         then == AfterCall::MayEnd && thread.must_end()
     });
     if ends == Some(true) {
@@ -66,7 +67,8 @@ pub enum AfterCall {
     /// It ends.
     MayEnd,
     /// It goes on to its next call or wait: now it may hold a lock of `std`
-    /// (that of standard output, say) that others in this VM need.
+    /// (that of standard output, say) that others in this VM need. If they
+    /// wait for it, they run as soon as it is free, and this one ends then.
     GoesOn,
 }
 

@@ -256,6 +256,7 @@ pub fn spawn(
         activity,
         cancelled,
         calls: 0,
+        gives_way: false,
         links: Default::default(),
         waiting: Waiting::No,
         deadline: None,
@@ -396,6 +397,16 @@ pub fn yield_now() {
     });
     if let Some(next) = next {
         leave(next);
+    }
+}
+
+/// After a wake-up: if the thread has just handed on a lock of `std` that it
+/// held over a call, those who waited run first; and if it is to end, it ends here.
+pub fn give_way() {
+    match with_current(|thread| thread.takes_leave().then(|| thread.must_end())).flatten() {
+        Some(true) => end(),
+        Some(false) => yield_now(),
+        None => {}
     }
 }
 

@@ -59,6 +59,9 @@ pub struct Thread {
     pub cancelled: bool,
     /// How many of the OS's calls it is within.
     pub calls: u32,
+    /// It comes from a call that it made with a lock of `std` held: once it
+    /// hands that on, it lets others run, or nobody else would ever get it.
+    pub gives_way: bool,
     /// Its neighbours in lists.
     pub links: [Link; 2],
     /// What it waits for.
@@ -80,6 +83,11 @@ pub struct Thread {
 }
 
 impl Thread {
+    /// Whether it gives way now to those whom it has just woken; once.
+    pub fn takes_leave(&mut self) -> bool {
+        self.calls == 0 && core::mem::take(&mut self.gives_way)
+    }
+
     /// Whether it is to end now.
     pub fn must_end(&self) -> bool {
         self.cancelled && self.calls == 0
