@@ -56,3 +56,11 @@ pub fn receiver_forever() {
     println!("activity {} waits", cyanea::activity().index);
     let _ = cyanea::receive();
 }
+
+/// Writes for ever, faster than anybody reads.
+pub fn talker() {
+    let me = cyanea::activity().index;
+    for line in 0u64.. {
+        println!("activity {me} says line {line}, which is neither the first nor the last");
+    }
+}
