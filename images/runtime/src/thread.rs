@@ -2,6 +2,7 @@
 
 pub use crate::threads::thread::{Priority, ThreadId};
 
+use crate::clock;
 use crate::threads::scheduler;
 
 /// Says to which activity the calling thread belongs; 0 is the OS itself.
@@ -37,8 +38,8 @@ pub fn count() -> usize {
 }
 
 /// Ends the threads of an activity: each when it waits (or begins to) or comes
-/// back from a call of the OS (see [`within_call`]); one that only computes goes
-/// on until then. Nothing on their stacks is dropped. Threads that they make
+/// back from a call of the OS (see [`within_call`]); one that only computes, when
+/// it has done so for a second. Nothing on their stacks is dropped. Threads that they make
 /// meanwhile end likewise.
 pub fn cancel(activity: u64) {
     scheduler::cancel(activity);
@@ -52,6 +53,9 @@ pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
     let result = call();
     let ends = scheduler::with_current(|thread| {
         thread.calls -= 1;
+        if thread.cancelled.is_some() {
+            thread.cancelled = Some(clock::now_ns());
+        }
         thread.gives_way = then == AfterCall::GoesOn;
         then == AfterCall::MayEnd && thread.must_end()
     });
