@@ -64,3 +64,12 @@ pub fn talker() {
         println!("activity {me} says line {line}, which is neither the first nor the last");
     }
 }
+
+/// Computes for ever and never calls the system.
+pub fn computer() {
+    println!("activity {} computes", cyanea::activity().index);
+    let mut sum = 0u64;
+    loop {
+        sum = std::hint::black_box(sum.wrapping_mul(3));
+    }
+}

@@ -20,6 +20,7 @@ fn main() {
         program!("chatter", sharing::chatter),
         program!("files-for-ever", files::for_ever),
         program!("talker", life::talker),
+        program!("computer", life::computer),
         program!("echo", sharing::echo),
         program!("adder", sharing::adder),
         program!("intruder", isolation::intruder),

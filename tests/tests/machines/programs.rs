@@ -52,7 +52,7 @@ fn programs_end_in_every_way_and_the_machine_goes_on() {
 #[test]
 fn ctrl_c_ends_a_program_and_frees_its_nodes() {
     let machine = Machine::up(TWO_CLUSTERS);
-    for program in ["sleeper", "spinner", "receiver-forever", "talker"] {
+    for program in ["sleeper", "spinner", "receiver-forever", "talker", "computer"] {
         let mut running = machine.start_program(4, &[program]);
         for index in 0..4 {
             running.wait_for(&format!("activity {index} "));
