@@ -5,10 +5,11 @@ use crate::host::Host;
 use crate::{is_qemu, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::cell::RefCell;
+
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Two clusters of two nodes, and an activity of each utility in both: 8 VMs.
 pub const TWO_CLUSTERS: &str = "[clusters.a]\nnodes = 2\n[clusters.b]\nnodes = 2\n";
@@ -35,7 +36,7 @@ pub struct Machine {
     pub host: Arc<Host>,
     name: String,
     launcher: Option<Running>,
-    qemus: RefCell<Vec<u32>>,
+    qemus: Mutex<Vec<u32>>,
 }
 
 impl Machine {
@@ -51,12 +52,8 @@ impl Machine {
         let file = host.machine_file(name, description);
         let mut launcher = host.start(&["up", file.to_str().expect("the path is ours")]);
         launcher.wait_for("VMs up in");
-        let machine = Self {
-            host: host.clone(),
-            name: name.into(),
-            launcher: Some(launcher),
-            qemus: RefCell::default(),
-        };
+        let machine =
+            Self { host: host.clone(), name: name.into(), launcher: Some(launcher), qemus: Mutex::default() };
         assert!(machine.vms().iter().all(|vm| vm.state == "ready"), "{:?}", machine.vms());
         machine
     }
@@ -91,7 +88,7 @@ impl Machine {
     pub fn vms(&self) -> Vec<Vm> {
         let told: Value = serde_json::from_str(&self.call(&["ps", "--json"]).well()).expect("JSON");
         let vms: Vec<Vm> = told["vms"].as_array().expect("a list of VMs").iter().map(vm).collect();
-        let mut qemus = self.qemus.borrow_mut();
+        let mut qemus = lock(&self.qemus);
         qemus.extend(vms.iter().filter_map(|vm| vm.process));
         qemus.sort_unstable();
         qemus.dedup();
@@ -106,12 +103,23 @@ impl Machine {
     /// Every QEMU that it is known to have had.
     pub fn qemus(&self) -> Vec<u32> {
         self.vms();
-        self.qemus.borrow().clone()
+        lock(&self.qemus).clone()
     }
 
     /// A VM's QEMU, to be killed without the launcher's help.
     pub fn qemu(&self, vm: &str) -> u32 {
         self.vm(vm).process.unwrap_or_else(|| panic!("{vm} does not run"))
+    }
+
+    /// Waits until the VMs have nothing to do: a fifth of a second in which
+    /// none of them used a tenth of that time.
+    pub fn wait_until_idle(&self) {
+        let used = || self.vms().iter().filter_map(|vm| vm.process).map(ticks).collect::<Vec<_>>();
+        wait_until("every VM is idle", || {
+            let before = used();
+            std::thread::sleep(Duration::from_millis(200));
+            before.iter().zip(used()).all(|(before, after)| after - before <= 2)
+        });
     }
 
     /// Kills a VM (SIGKILL to its QEMU) and waits until the launcher knows.
@@ -133,7 +141,7 @@ impl Machine {
     }
 
     fn leaves_no_qemu(&self) {
-        let qemus = self.qemus.borrow();
+        let qemus = lock(&self.qemus);
         wait_until("every QEMU is gone", || !qemus.iter().any(|&id| is_qemu(id)));
     }
 
@@ -174,4 +182,16 @@ fn vm(told: &Value) -> Vm {
         peer: told["peer"].as_u64().expect("a number"),
         process: told["process"].as_u64().map(|id| id as u32),
     }
+}
+
+/// Processor time that a process has used, in hundredths of a second.
+fn ticks(process: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name, in parentheses, may hold anything; user and system time come 11 words after the state.
+    let numbers: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
+    numbers.get(12..14).map_or(0, |times| times.iter().filter_map(|time| time.parse::<u64>().ok()).sum())
+}
+
+fn lock(qemus: &Mutex<Vec<u32>>) -> MutexGuard<'_, Vec<u32>> {
+    qemus.lock().unwrap_or_else(PoisonError::into_inner)
 }

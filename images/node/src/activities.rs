@@ -142,7 +142,7 @@ impl Activities {
 
     /// Ends an activity from outside. Its threads end at their next call or
     /// wait; that it has ended is reported without waiting for them, for one
-    /// that only computes may take for ever.
+    /// that only computes takes a while.
     pub fn stop(self: &Arc<Self>, activity: Arc<Activity>) {
         if !activity.is_first_to_end() {
             return;

@@ -5,6 +5,7 @@
 
 use crate::activities::Activities;
 use crate::activity::{Activity, Received};
+use crate::console::ConsoleLocks;
 use crate::files::{Files, From, Mode};
 use cyanea::{Error, Message, PoolMemory};
 use futures_util::future::{Either, select};
@@ -36,6 +37,7 @@ pub struct Node {
     activities: Arc<Activities>,
     files: Arc<Files>,
     pool: OnceLock<Option<PoolMemory>>,
+    console: ConsoleLocks,
 }
 
 /// A call whose thread may end afterwards.
@@ -46,7 +48,7 @@ fn call<T>(call: impl FnOnce() -> std::result::Result<T, Errno>) -> Result<T> {
 impl Node {
     /// The calls of the programs of these activities.
     pub fn new(activities: Arc<Activities>, files: Arc<Files>) -> Self {
-        Self { activities, files, pool: OnceLock::new() }
+        Self { activities, files, pool: OnceLock::new(), console: ConsoleLocks::default() }
     }
 
     /// The activity of the calling thread.
@@ -73,10 +75,9 @@ impl Node {
 
 impl System for Node {
     fn write_console(&self, tag: u64, fd: i32, bytes: &[u8]) -> Result<usize> {
-        within_call(AfterCall::GoesOn, || {
-            if let Some(activity) = self.activities.tagged(tag) {
-                block_on(activity.write(fd as u8, bytes));
-            }
+        within_call(AfterCall::GoesOn, || match self.activities.tagged(tag) {
+            Some(activity) => block_on(activity.write(fd as u8, bytes)),
+            None => self.console.want(&self.activities.messenger),
         });
         Ok(bytes.len())
     }

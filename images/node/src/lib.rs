@@ -13,6 +13,7 @@
 //! * [`activity`]: one activity; its mailbox and what it writes.
 //! * [`service`]: the node's pipe.
 //! * [`files`]: `std::fs` as requests to the `files` utility.
+//! * [`console`]: the locks of standard output that activities share.
 //! * [`guest`]: the `cyanea` crate's calls.
 #![forbid(unsafe_code)]
 #![feature(process_exitcode_internals)]
@@ -20,6 +21,7 @@
 
 mod activities;
 mod activity;
+mod console;
 mod files;
 mod guest;
 mod program;

@@ -2,6 +2,7 @@
 
 pub use crate::threads::thread::{Priority, ThreadId};
 
+use crate::clock;
 use crate::threads::scheduler;
 
 /// Says to which activity the calling thread belongs; 0 is the OS itself.
@@ -37,8 +38,8 @@ pub fn count() -> usize {
 }
 
 /// Ends the threads of an activity: each when it waits (or begins to) or comes
-/// back from a call of the OS (see [`within_call`]); one that only computes goes
-/// on until then. Nothing on their stacks is dropped. Threads that they make
+/// back from a call of the OS (see [`within_call`]); one that only computes, when
+/// it has done so for a second. Nothing on their stacks is dropped. Threads that they make
 /// meanwhile end likewise.
 pub fn cancel(activity: u64) {
     scheduler::cancel(activity);
@@ -52,6 +53,10 @@ pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
     let result = call();
     let ends = scheduler::with_current(|thread| {
         thread.calls -= 1;
+        if thread.cancelled.is_some() {
+            thread.cancelled = Some(clock::now_ns());
+        }
+        thread.gives_way = then == AfterCall::GoesOn;
         then == AfterCall::MayEnd && thread.must_end()
     });
     if ends == Some(true) {
@@ -66,7 +71,8 @@ pub enum AfterCall {
     /// It ends.
     MayEnd,
     /// It goes on to its next call or wait: now it may hold a lock of `std`
-    /// (that of standard output, say) that others in this VM need.
+    /// (that of standard output, say) that others in this VM need. If they
+    /// wait for it, they run as soon as it is free, and this one ends then.
     GoesOn,
 }
 

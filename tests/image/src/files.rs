@@ -10,7 +10,7 @@ const ENOSPC: i32 = 28;
 
 /// Exercises `std::fs` and `cyanea::fs` below a directory of its own.
 pub fn conformance() -> std::io::Result<()> {
-    let root = format!("/conformance-{}", cyanea::activity().index);
+    let root = unused_name();
     fs::create_dir(&root)?;
     assert_eq!(fs::create_dir(&root).unwrap_err().kind(), ErrorKind::AlreadyExists);
     let path = format!("{root}/a file");
@@ -22,6 +22,12 @@ pub fn conformance() -> std::io::Result<()> {
     assert_eq!(fs::metadata(&root).unwrap_err().kind(), ErrorKind::NotFound);
     println!("files: fine");
     Ok(())
+}
+
+/// A name that no other activity uses, of this program or another.
+fn unused_name() -> String {
+    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
+    format!("/conformance-{}-{now}", cyanea::activity().index)
 }
 
 fn reading_and_writing(path: &str) -> std::io::Result<()> {
@@ -127,15 +133,21 @@ pub fn filler() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes and reads files for ever, and says so every round.
+/// Changes files for ever, and says so every round. Each change would fail, or
+/// show, if it were lost or done twice.
 pub fn for_ever() -> std::io::Result<()> {
     let me = cyanea::activity().index;
-    let path = format!("/for-ever-{me}");
+    let (directory, path) = (format!("/for-ever-{me}"), format!("/for-ever-{me}/file"));
+    let moved = format!("/moved-{me}");
     for round in 0u64.. {
+        fs::create_dir(&directory)?;
+        let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
         let data: Vec<u8> = (0..20_000u64).map(|byte| (byte * (round + 1) % 251) as u8).collect();
-        fs::write(&path, &data)?;
-        assert_eq!(fs::read(&path)?, data);
-        fs::remove_file(&path)?;
+        data.chunks(3_000).try_for_each(|chunk| file.write_all(chunk))?;
+        cyanea::fs::rename(&path, &moved)?;
+        assert!(fs::read(&moved)? == data, "round {round}: not what was written");
+        fs::remove_dir(&directory)?;
+        fs::remove_file(&moved)?;
         println!("activity {me}: round {round}");
     }
     Ok(())

@@ -56,3 +56,20 @@ pub fn receiver_forever() {
     println!("activity {} waits", cyanea::activity().index);
     let _ = cyanea::receive();
 }
+
+/// Writes for ever, faster than anybody reads.
+pub fn talker() {
+    let me = cyanea::activity().index;
+    for line in 0u64.. {
+        println!("activity {me} says line {line}, which is neither the first nor the last");
+    }
+}
+
+/// Computes for ever and never calls the system.
+pub fn computer() {
+    println!("activity {} computes", cyanea::activity().index);
+    let mut sum = 0u64;
+    loop {
+        sum = std::hint::black_box(sum.wrapping_mul(3));
+    }
+}

@@ -19,11 +19,20 @@ fn main() {
         program!("receiver-forever", life::receiver_forever),
         program!("chatter", sharing::chatter),
         program!("files-for-ever", files::for_ever),
+        program!("talker", life::talker),
+        program!("computer", life::computer),
         program!("echo", sharing::echo),
         program!("adder", sharing::adder),
         program!("intruder", isolation::intruder),
         program!("files", files::conformance),
+        program!("files-and-echo", files_and_echo),
         program!("filler", files::filler),
         program!(wordcount),
     ])
+}
+
+/// Both, one after the other.
+fn files_and_echo() -> std::io::Result<()> {
+    sharing::echo();
+    files::conformance()
 }

@@ -52,7 +52,7 @@ fn programs_end_in_every_way_and_the_machine_goes_on() {
 #[test]
 fn ctrl_c_ends_a_program_and_frees_its_nodes() {
     let machine = Machine::up(TWO_CLUSTERS);
-    for program in ["sleeper", "spinner", "receiver-forever"] {
+    for program in ["sleeper", "spinner", "receiver-forever", "talker", "computer"] {
         let mut running = machine.start_program(4, &[program]);
         for index in 0..4 {
             running.wait_for(&format!("activity {index} "));
@@ -60,6 +60,8 @@ fn ctrl_c_ends_a_program_and_frees_its_nodes() {
         running.signal(Signal::INT);
         let ended = running.end();
         assert_eq!(ended.signal(), Some(Signal::INT.as_raw()), "Ctrl-C ends the command: {ended:?}");
+        // Nothing of it runs on.
+        machine.wait_until_idle();
         goes_on(&machine);
     }
     // Nothing of them runs on: the tables of `tasks` hold 64 that run.
@@ -120,5 +122,33 @@ fn a_full_file_system_is_an_error_to_the_program_and_spoils_nothing() {
     assert!(sentence.starts_with("/big: no space left"), "{sentence}");
     machine.call(&["cp", "/before", "host:before"]).well();
     assert_eq!(std::fs::read(machine.host.folder().join("before")).unwrap(), b"written before");
+    goes_on(&machine);
+}
+
+#[test]
+fn programs_run_beside_one_another() {
+    let machine = Machine::up(TWO_CLUSTERS);
+    let _background = machine.start_program(4, &["talker"]);
+    let running: Vec<_> = (0..6).map(|_| machine.start_program(3, &["files-and-echo"])).collect();
+    for program in running {
+        let said = program.end().well();
+        assert_eq!(
+            sorted(&said),
+            ["echo: 11 sizes to 2 activities", "files: fine", "files: fine", "files: fine"]
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_program() {
+    let machine = Machine::up(TWO_CLUSTERS);
+    let mut talker =
+        machine.host.command(&["run", "--machine", machine.name(), "--activities", "4", "talker"]);
+    talker.stdout(std::process::Stdio::piped());
+    let mut child = talker.spawn().unwrap();
+    let mut line = [0; 10];
+    std::io::Read::read_exact(&mut child.stdout.take().unwrap(), &mut line).unwrap();
+    // Its standard output is closed now, as by `head`.
+    tests::wait_until("the command ends", || child.try_wait().unwrap().is_some());
     goes_on(&machine);
 }

@@ -1,6 +1,11 @@
 //! With `restart = "always"`, a VM that died comes back as the next generation
 //! and serves again.
 
+use rustix::process::Signal;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tests::command::signal_process;
+use tests::input::Random;
 use tests::machine::{Machine, TWO_CLUSTERS};
 use tests::wait_until;
 
@@ -19,7 +24,7 @@ fn every_vm_comes_back_and_serves_again() {
     for generation in 2..4 {
         for vm in ["files-a0", "tasks-a0", "node-a0", "node-b1", "files-b0", "tasks-b0"] {
             let before = machine.vm(vm);
-            tests::command::signal_process(before.process.unwrap(), rustix::process::Signal::KILL);
+            signal_process(before.process.unwrap(), Signal::KILL);
             is_back(&machine, vm, generation);
             let said = machine.run(4, &["hello"]);
             assert_eq!(said.lines().count(), 4, "after {vm} came back: {said}");
@@ -33,22 +38,59 @@ fn every_vm_comes_back_and_serves_again() {
 }
 
 #[test]
-fn both_activities_of_a_utility_may_die_one_after_the_other() {
+fn nothing_is_lost_or_done_twice_while_files_dies_again_and_again() {
     let machine = Machine::up(&format!("{TWO_CLUSTERS}[vm]\nrestart = \"always\"\n"));
+    let mut random = Random::seeded();
+    // Each change that it makes would fail if it had been made before.
     let mut running = machine.start_program(4, &["files-for-ever"]);
-    running.wait_for("round 3");
-    let mut generation = 1;
-    for _ in 0..3 {
-        generation += 1;
+    (0..4).for_each(|index| running.wait_for(&format!("activity {index}: round 3")));
+    for generation in 2..7 {
         for vm in ["files-a0", "files-b0"] {
-            let process = machine.qemu(vm);
-            tests::command::signal_process(process, rustix::process::Signal::KILL);
+            std::thread::sleep(Duration::from_millis(random.below(100)));
+            signal_process(machine.qemu(vm), Signal::KILL);
             is_back(&machine, vm, generation);
         }
     }
-    let rounds = running.out().matches("round").count();
+    let rounds = running.out().lines().count();
     wait_until("the program goes on", || {
         assert!(!running.is_over(), "the program ended: {}", running.out());
-        running.out().matches("round").count() > rounds + 8
+        running.out().lines().count() > rounds + 20
     });
+    println!("{} rounds", running.out().lines().count());
+}
+
+#[test]
+fn no_program_is_lost_or_run_twice_while_tasks_dies_again_and_again() {
+    let machine = Machine::up(&format!("{TWO_CLUSTERS}[vm]\nrestart = \"always\"\n"));
+    let mut random = Random::seeded();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for count in [1, 2, 4] {
+            let (machine, over) = (&machine, &over);
+            scope.spawn(move || run_until(machine, count, over));
+        }
+        for generation in 2..7 {
+            for vm in ["tasks-a0", "tasks-b0"] {
+                std::thread::sleep(Duration::from_millis(random.below(100)));
+                signal_process(machine.qemu(vm), Signal::KILL);
+                is_back(&machine, vm, generation);
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Runs programs one after the other; each must say what it says, once.
+fn run_until(machine: &Machine, count: usize, over: &AtomicBool) {
+    let mut runs = 0;
+    while !over.load(Ordering::Relaxed) {
+        let said = machine.run(count, &["hello"]);
+        let mut lines: Vec<_> = said.lines().collect();
+        lines.sort_unstable();
+        let expected: Vec<_> =
+            (0..count).map(|index| format!("hello from activity {index} of {count}, given []")).collect();
+        assert_eq!(lines, expected);
+        runs += 1;
+    }
+    println!("{runs} programs of {count} activities");
 }

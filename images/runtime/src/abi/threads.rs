@@ -120,6 +120,9 @@ unsafe extern "C" fn sys_futex_wake(address: *mut u32, count: i32) -> i32 {
     match (unsafe { word(address) }, usize::try_from(count)) {
         (Ok(word), Ok(count)) => {
             let woken = futex::wake(word, if all { usize::MAX } else { count });
+            if woken > 0 {
+                scheduler::give_way();
+            }
             i32::try_from(woken).unwrap_or(i32::MAX)
         }
         _ => status(Err(Errno::INVALID)),

@@ -154,7 +154,8 @@ impl Scheduler {
         let competitor = self.current.is_some_and(|index| !self.queue(index).is_empty());
         let slice = self.slice_end.filter(|_| competitor);
         let deadline = self.sleepers.first().and_then(|index| self.table.get(index).deadline);
-        let Some(due) = slice.into_iter().chain(deadline).min() else { return };
+        let last = self.current.and_then(|index| self.table.get(index).last_moment());
+        let Some(due) = slice.into_iter().chain(deadline).chain(last).min() else { return };
         if self.armed.is_none_or(|armed| due < armed) {
             self.armed = Some(due);
             apic::set_timer(due);
@@ -256,6 +257,7 @@ pub fn spawn(
         activity,
         cancelled,
         calls: 0,
+        gives_way: false,
         links: Default::default(),
         waiting: Waiting::No,
         deadline: None,
@@ -357,11 +359,12 @@ pub fn wake_futex(address: usize, count: usize) -> usize {
 /// See `thread::cancel`: marks the threads of an activity, and ends the waits
 /// of those that are outside of the OS's calls.
 pub fn cancel(activity: u64) {
+    let now = clock::now_ns();
     SCHEDULER.with(|scheduler| {
         let threads: Vec<Index> = scheduler.table.of(activity).collect();
         for index in threads {
             let thread = scheduler.table.get_mut(index);
-            thread.cancelled = true;
+            thread.cancelled.get_or_insert(now);
             if thread.must_end() && thread.waiting != Waiting::No {
                 scheduler.end_wait(index, false);
             }
@@ -396,6 +399,16 @@ pub fn yield_now() {
     });
     if let Some(next) = next {
         leave(next);
+    }
+}
+
+/// After a wake-up: if the thread has just handed on a lock of `std` that it
+/// held over a call, those who waited run first; and if it is to end, it ends here.
+pub fn give_way() {
+    match with_current(|thread| thread.takes_leave().then(|| thread.must_end())).flatten() {
+        Some(true) => end(),
+        Some(false) => yield_now(),
+        None => {}
     }
 }
 
@@ -453,6 +466,10 @@ pub fn on_timer() {
 /// The end of an interrupt: goes on with another thread if it is more urgent
 /// (or the slice is over), and returns if not.
 pub fn leave_interrupt(frame: &TrapFrame, float: &FloatState) {
+    let last_moment = with_current(|thread| thread.last_moment()).flatten();
+    if last_moment.is_some_and(|moment| clock::now_ns() >= moment) {
+        end();
+    }
     let to = SCHEDULER.with(|scheduler| {
         if !scheduler.must_yield() {
             return None;

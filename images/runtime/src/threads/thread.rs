@@ -55,10 +55,14 @@ pub struct Thread {
     pub priority: Priority,
     /// Which activity it belongs to; 0 is the OS itself.
     pub activity: u64,
-    /// It is to end as soon as it is outside of the OS's calls (see [`crate::thread::cancel`]).
-    pub cancelled: bool,
+    /// It is to end as soon as it is outside of the OS's calls (see
+    /// [`crate::thread::cancel`]): since then, or since its last call after that.
+    pub cancelled: Option<u64>,
     /// How many of the OS's calls it is within.
     pub calls: u32,
+    /// It comes from a call that it made with a lock of `std` held: once it
+    /// hands that on, it lets others run, or nobody else would ever get it.
+    pub gives_way: bool,
     /// Its neighbours in lists.
     pub links: [Link; 2],
     /// What it waits for.
@@ -79,10 +83,24 @@ pub struct Thread {
     pub stack: Stack,
 }
 
+/// How long a thread that is to end may compute without a call or a wait, in
+/// nanoseconds. One that holds a lock of `std` will have handed it on by then.
+const COMPUTES: u64 = 1_000_000_000;
+
 impl Thread {
+    /// Whether it gives way now to those whom it has just woken; once.
+    pub fn takes_leave(&mut self) -> bool {
+        self.calls == 0 && core::mem::take(&mut self.gives_way)
+    }
+
+    /// When it is ended wherever it is, if it is to end and goes on computing.
+    pub fn last_moment(&self) -> Option<u64> {
+        self.cancelled.filter(|_| self.calls == 0).map(|since| since.saturating_add(COMPUTES))
+    }
+
     /// Whether it is to end now.
     pub fn must_end(&self) -> bool {
-        self.cancelled && self.calls == 0
+        self.cancelled.is_some() && self.calls == 0
     }
 }
 
