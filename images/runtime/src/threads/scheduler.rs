@@ -343,7 +343,13 @@ pub fn block(waiting: Waiting, deadline: Option<u64>, condition: impl FnOnce() -
     leave(next);
     let (timed_out, ends) = SCHEDULER.with(|scheduler| {
         let thread = scheduler.running();
-        (thread.timed_out, thread.must_end())
+        let (timed_out, ends) = (thread.timed_out, thread.must_end());
+        if let (true, false, Waiting::Futex(address)) = (ends, timed_out, waiting) {
+            // It may have been woken to go on with something that it will not
+            // touch any more (a lock, say): then the next who waits shall.
+            scheduler.wake(address, 1);
+        }
+        (timed_out, ends)
     });
     if ends {
         end();
