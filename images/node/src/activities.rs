@@ -10,7 +10,6 @@
 use crate::activity::{Activity, Key, Placement, held};
 use crate::files::Files;
 use crate::program::Program;
-use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::Messenger;
 use kernel::protocol::tasks::{End, TaskForceId};
@@ -121,7 +120,7 @@ impl Activities {
     pub fn ended(&self, activity: &Activity, end: End) {
         runtime::thread::set_activity(0);
         let end = if activity.is_stopped() { End::Killed } else { end };
-        block_on(self.report(activity, end));
+        self.messenger.block_on(self.report(activity, end));
         runtime::thread::cancel(activity.tag);
     }
 

@@ -10,7 +10,6 @@ use cyanea::{Error, Message, PoolMemory};
 use hermit_abi as abi;
 use ivshmem::layout::{Part, Region, RegionKind};
 use kernel::errno::Errno;
-use kernel::executor::block_on;
 use kernel::messenger::CallError;
 use kernel::protocol::files::{FileKind, OpenFlags, Status};
 use kernel::protocol::tasks::End;
@@ -71,7 +70,7 @@ impl System for Node {
     fn write_console(&self, tag: u64, fd: i32, bytes: &[u8]) -> Result<usize> {
         within_call(AfterCall::GoesOn, || {
             if let Some(activity) = self.activities.tagged(tag) {
-                block_on(activity.write(fd as u8, bytes));
+                self.activities.messenger.block_on(activity.write(fd as u8, bytes));
             }
         });
         Ok(bytes.len())
@@ -201,12 +200,15 @@ impl cyanea::System for Node {
 
     fn send(&self, to: usize, body: &[u8]) -> std::result::Result<(), Error> {
         let activity = self.program();
-        within_call(AfterCall::MayEnd, || block_on(self.deliver(&activity, to, body)))
+        within_call(AfterCall::MayEnd, || {
+            self.activities.messenger.block_on(self.deliver(&activity, to, body))
+        })
     }
 
     fn receive(&self) -> std::result::Result<Message, Error> {
         let activity = self.program();
-        let received = within_call(AfterCall::MayEnd, || block_on(activity.receive()));
+        let received =
+            within_call(AfterCall::MayEnd, || self.activities.messenger.block_on(activity.receive()));
         match received {
             Received::Message(from, body) => Ok(Message { from: from.into(), body }),
             Received::AllEnded | Received::Stopped => Err(Error::Ended),
