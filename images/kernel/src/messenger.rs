@@ -16,6 +16,7 @@
 //!   broken: what it sends beyond that is dropped and counted.
 
 mod receive;
+mod wait;
 
 use crate::executor::{Executor, lock};
 use crate::membership::{Membership, Role, Utility};
@@ -26,7 +27,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use transport::endpoint::{Endpoint, PeerAddress, SendError};
@@ -54,8 +55,9 @@ pub trait Platform: Send + Sync {
     fn wait(&self, deadline_ns: Option<u64>);
     /// Makes [`Platform::wait`] return; from any thread.
     fn poke(&self);
-    /// Whether nobody else in this VM wants the processor.
-    fn may_spin(&self) -> bool;
+    /// Whether nobody else in this VM wants the processor, `waiting` threads
+    /// apart that would only go to sleep.
+    fn may_spin(&self, waiting: usize) -> bool;
 }
 
 /// Why a call got no reply.
@@ -135,6 +137,10 @@ pub struct Messenger {
     /// The messenger's thread sleeps, or is about to and has looked at
     /// everything that a poke is for. SYNC: messenger-asleep.
     asleep: Arc<AtomicBool>,
+    /// Threads that could run, but only to wait for this messenger.
+    waiting: Arc<AtomicUsize>,
+    /// The messenger's thread would poll now, if it were let.
+    polls: AtomicBool,
 }
 
 /// Hashes request ids. They are this VM's own and count up, so nobody can
@@ -201,6 +207,8 @@ impl Messenger {
             dropped: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             asleep,
+            waiting: Arc::default(),
+            polls: AtomicBool::new(false),
         })
     }
 

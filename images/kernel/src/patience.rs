@@ -15,7 +15,7 @@
 use transport::pause::Pause;
 
 /// A wait of at most so many wake-ups may be the other end's sleep.
-const SHORT: u64 = 4;
+const SHORT: u64 = 6;
 /// How long a trial polls, in wake-ups: the other end may have to wake once.
 const TRIAL_COST: u64 = 2;
 /// Waits of a trial.

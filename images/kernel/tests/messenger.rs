@@ -51,7 +51,7 @@ impl Platform for Host {
     fn poke(&self) {
         self.bells[self.own].ring();
     }
-    fn may_spin(&self) -> bool {
+    fn may_spin(&self, _: usize) -> bool {
         false
     }
 }

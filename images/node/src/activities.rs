@@ -15,7 +15,6 @@
 use crate::activity::{Activity, Key, Placement, held};
 use crate::files::Files;
 use crate::program::Program;
-use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
 use kernel::protocol::tasks::{End, TaskForceId};
@@ -135,7 +134,7 @@ impl Activities {
         if activity.is_first_to_end() {
             // Whoever of it waits for a message or for room ends too.
             activity.stop();
-            block_on(self.report(activity, end));
+            self.messenger.block_on(self.report(activity, end));
         }
         runtime::thread::cancel(activity.tag);
     }

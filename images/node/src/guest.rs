@@ -12,7 +12,6 @@ use futures_util::future::{Either, select};
 use hermit_abi as abi;
 use ivshmem::layout::{Part, Region, RegionKind};
 use kernel::errno::Errno;
-use kernel::executor::block_on;
 use kernel::messenger::CallError;
 use kernel::protocol::files::{FileKind, OpenFlags, Status};
 use kernel::protocol::tasks::End;
@@ -76,7 +75,7 @@ impl Node {
 impl System for Node {
     fn write_console(&self, tag: u64, fd: i32, bytes: &[u8]) -> Result<usize> {
         within_call(AfterCall::GoesOn, || match self.activities.tagged(tag) {
-            Some(activity) => block_on(activity.write(fd as u8, bytes)),
+            Some(activity) => self.activities.messenger.block_on(activity.write(fd as u8, bytes)),
             None => self.console.want(&self.activities.messenger),
         });
         Ok(bytes.len())
@@ -216,7 +215,7 @@ impl cyanea::System for Node {
         within_call(AfterCall::MayEnd, || {
             let (delivered, stopped) =
                 (pin!(self.deliver(&activity, to, body)), pin!(activity.until_stopped()));
-            match block_on(select(delivered, stopped)) {
+            match self.activities.messenger.block_on(select(delivered, stopped)) {
                 Either::Left((delivered, _)) => delivered,
                 Either::Right(_) => Err(Error::Ended),
             }
@@ -225,7 +224,8 @@ impl cyanea::System for Node {
 
     fn receive(&self) -> std::result::Result<Message, Error> {
         let activity = self.program();
-        let received = within_call(AfterCall::MayEnd, || block_on(activity.receive()));
+        let received =
+            within_call(AfterCall::MayEnd, || self.activities.messenger.block_on(activity.receive()));
         match received {
             Received::Message(from, body) => Ok(Message { from: from.into(), body }),
             Received::AllEnded | Received::Stopped => Err(Error::Ended),

@@ -27,9 +27,9 @@ pub fn set_priority(id: ThreadId, priority: Priority) -> bool {
     scheduler::set_priority(id, priority)
 }
 
-/// Whether another thread is ready to run, of whatever priority.
-pub fn others_runnable() -> bool {
-    scheduler::others_runnable()
+/// Whether more than `count` other threads are ready to run, of whatever priority.
+pub fn more_runnable_than(count: usize) -> bool {
+    scheduler::more_runnable_than(count)
 }
 
 /// How many threads there are.

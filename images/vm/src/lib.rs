@@ -40,8 +40,8 @@ impl Platform for Bare {
         runtime::bell::poke();
     }
 
-    fn may_spin(&self) -> bool {
-        !runtime::thread::others_runnable()
+    fn may_spin(&self, waiting: usize) -> bool {
+        !runtime::thread::more_runnable_than(waiting)
     }
 }
 

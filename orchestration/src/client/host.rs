@@ -46,7 +46,7 @@ impl Platform for Host {
         self.bells.ring(Peer::LAUNCHER.0);
     }
 
-    fn may_spin(&self) -> bool {
+    fn may_spin(&self, _: usize) -> bool {
         // The launcher shares its cores with the machine's VMs.
         false
     }

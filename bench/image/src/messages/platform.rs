@@ -81,7 +81,7 @@ impl Platform for Measured {
         vm::Bare.poke();
     }
 
-    fn may_spin(&self) -> bool {
-        !self.sleeps_at_once.load(SeqCst) && vm::Bare.may_spin()
+    fn may_spin(&self, waiting: usize) -> bool {
+        !self.sleeps_at_once.load(SeqCst) && vm::Bare.may_spin(waiting)
     }
 }

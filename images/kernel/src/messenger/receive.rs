@@ -52,6 +52,7 @@ impl Messenger {
                 continue;
             }
             let since = self.now_ns();
+            self.polls.store(patience.budget() > 0, Ordering::SeqCst);
             let moved = self.spin(&mut events, since + patience.budget());
             if moved.heard {
                 self.waited(&mut patience, Some((since, false)));
@@ -72,7 +73,7 @@ impl Messenger {
     /// Takes turns until one moved something or `until_ns` has come.
     fn spin(self: &Arc<Self>, events: &mut Vec<Event>, until_ns: u64) -> Moved {
         let mut turns = 0;
-        while self.platform.may_spin() && self.now_ns() < until_ns {
+        while self.platform.may_spin(self.waiting.load(Ordering::SeqCst)) && self.now_ns() < until_ns {
             turns += 1;
             let moved = self.turn(events, turns % TURNS_PER_LOOK == 0);
             if moved.any {

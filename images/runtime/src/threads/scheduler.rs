@@ -418,9 +418,23 @@ pub fn give_way() {
     }
 }
 
-/// Whether another thread is ready to run.
-pub fn others_runnable() -> bool {
-    SCHEDULER.with(|scheduler| scheduler.most_urgent().is_some())
+/// Whether more than `count` other threads are ready to run.
+pub fn more_runnable_than(count: usize) -> bool {
+    SCHEDULER.with(|scheduler| {
+        let mut left = count;
+        let Scheduler { table, ready, .. } = scheduler;
+        for list in &ready[1..] {
+            let mut next = list.first();
+            while let Some(index) = next {
+                if left == 0 {
+                    return true;
+                }
+                left -= 1;
+                next = list.after(table, index);
+            }
+        }
+        false
+    })
 }
 
 /// How many threads there are.
