@@ -167,7 +167,10 @@ impl Ended {
     /// If it did not fail, or said more or less than a sentence.
     pub fn sentence(self) -> String {
         assert_eq!(self.code(), Some(1), "{}: {}{}", self.line, self.out, self.err);
-        let sentence = self.err.strip_prefix("cyanea: ").and_then(|text| text.strip_suffix('\n'));
+        // A slow start may have said how far it was.
+        let said: String =
+            self.err.split_inclusive('\n').filter(|line| !line.contains(" VMs ready (")).collect();
+        let sentence = said.strip_prefix("cyanea: ").and_then(|text| text.strip_suffix('\n'));
         let sentence = sentence.unwrap_or_else(|| panic!("{}: no sentence: {:?}", self.line, self.err));
         assert!(!sentence.contains('\n'), "{}: more than a sentence: {}", self.line, self.err);
         sentence.into()

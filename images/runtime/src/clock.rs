@@ -19,6 +19,10 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Nanoseconds for which the TSC is measured.
 const MEASURE: u32 = 1_000_000;
+/// Measurements that are tried.
+const MOST_TRIES: usize = 8;
+/// Ticks per second that are assumed if none succeeds.
+const ASSUMED: u64 = 1_000_000_000;
 /// Nanoseconds before the first reading, in which TCG translates what the readings run.
 const WARM_UP: u32 = 50_000;
 /// Readings at each end, at least.
@@ -71,12 +75,20 @@ pub fn initialize() {
     }
 }
 
-/// The TSC's frequency, by the APIC's timer.
+/// The TSC's frequency, by the APIC's timer. A measurement in which a clock
+/// stood still or jumped (the host was busy for seconds, or moved this
+/// processor to another of its own) is not believed.
 fn measure() -> u64 {
+    (0..MOST_TRIES).find_map(|_| measure_once()).unwrap_or(ASSUMED)
+}
+
+fn measure_once() -> Option<u64> {
     apic::start_stopwatch();
     let (start_ticks, start) = reading_after(WARM_UP);
-    let (end_ticks, end) = reading_after(start + MEASURE);
-    (u128::from(end_ticks - start_ticks) * 1_000_000_000 / u128::from(end - start)) as u64
+    let (end_ticks, end) = reading_after(start.checked_add(MEASURE)?);
+    let ticks = end_ticks.checked_sub(start_ticks).filter(|&ticks| ticks > 0)?;
+    let passed = end.checked_sub(start).filter(|&passed| passed >= MEASURE)?;
+    u64::try_from(u128::from(ticks) * 1_000_000_000 / u128::from(passed)).ok()
 }
 
 /// TSC and stopwatch at the same moment, as nearly as may be, when so many

@@ -12,7 +12,9 @@ fn refusal(host: &Host, text: &str) -> String {
     let sentence = host.call(&["up", "bad.toml"]).sentence();
     println!("{sentence}");
     let detached = host.call(&["up", "--detach", "bad.toml"]).sentence();
-    assert_eq!(detached, sentence);
+    // But for how much memory is free at the moment.
+    let words = |text: &str| text.split(|c: char| c.is_ascii_digit()).map(String::from).collect::<String>();
+    assert_eq!(words(&detached), words(&sentence));
     assert!(host.is_quiet());
     sentence
 }
@@ -88,7 +90,7 @@ fn an_image_that_panics_at_boot_is_shown_with_its_last_lines() {
         let ended = host.call(&words);
         println!("{}", ended.err);
         assert_eq!(ended.code(), Some(1));
-        let first = ended.err.lines().next().unwrap();
+        let first = ended.err.lines().find(|line| line.starts_with("cyanea: ")).unwrap_or_default();
         assert!(first.starts_with("cyanea: the machine did not come up: node-"), "{first}");
         assert!(first.contains(" panicked; its last output was (all of it: "), "{first}");
         assert!(ended.err.contains("\n  about to panic\n"), "{}", ended.err);
