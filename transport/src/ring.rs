@@ -76,7 +76,7 @@ const ASLEEP: usize = WORD;
 const WAITS: usize = LINE;
 const SLOTS: usize = 2 * LINE;
 /// How many slots ahead the reader asks for cache lines, to hide the time that
-/// they take to arrive. Measured with `examples/ring_bench.rs`: without it 1.1 x
+/// they take to arrive. Measured with `make bench`: without it 1.1 x
 /// rtrb, with 2 1.1 x, with 4 1.4 x; with 12 the reader takes lines away from the
 /// writer that is about to write them, 0.7 x.
 const AHEAD: u32 = 4;
