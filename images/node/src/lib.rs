@@ -15,8 +15,9 @@
 //! * [`files`]: `std::fs` as requests to the `files` utility.
 //! * [`console`]: the locks of standard output that activities share.
 //! * [`guest`]: the `cyanea` crate's calls.
-#![forbid(unsafe_code)]
-#![feature(process_exitcode_internals)]
+//! * [`std_locks`]: frees what a thread that ends holds of `std`'s.
+#![deny(unsafe_code)]
+#![feature(process_exitcode_internals, reentrant_lock, thread_id_value)]
 #![expect(internal_features, reason = "nothing else tells the number of an ExitCode")]
 
 mod activities;
@@ -26,6 +27,7 @@ mod files;
 mod guest;
 mod program;
 mod service;
+mod std_locks;
 
 pub use program::{Program, exit_code};
 
@@ -43,6 +45,7 @@ pub fn main(programs: &[Program]) -> ! {
     runtime::system::install(node);
     cyanea::install(node);
     do_not_gather_output();
+    std_locks::learn();
     service::start(&messenger, activities);
     vm::serve(messenger)
 }

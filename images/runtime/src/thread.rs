@@ -3,6 +3,7 @@
 pub use crate::threads::thread::{Priority, ThreadId};
 
 use crate::clock;
+use crate::processor::critical::{self, Locked};
 use crate::threads::scheduler;
 
 /// Says to which activity the calling thread belongs; 0 is the OS itself.
@@ -79,5 +80,23 @@ pub enum AfterCall {
 /// Ends the calling thread. Nothing on its stack is dropped and no
 /// thread-local's destructor runs; whoever joins it goes on.
 pub fn end() -> ! {
+    if let Some(hook) = AT_END.with(|hook| *hook) {
+        hook();
+    }
     scheduler::end()
+}
+
+/// What a thread does last that ends by [`end`], [`cancel`] or [`within_call`],
+/// but for one that is ended while it computes.
+static AT_END: Locked<Option<fn()>> = Locked::new(None);
+
+/// Has every thread that ends without returning call `hook` last.
+pub fn at_end(hook: fn()) {
+    AT_END.with(|at_end| *at_end = Some(hook));
+}
+
+/// Runs `f` while nobody else in this VM runs; `f` is short and does not wait.
+pub fn undisturbed<T>(f: impl FnOnce() -> T) -> T {
+    let _section = critical::enter();
+    f()
 }

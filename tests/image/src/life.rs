@@ -1,5 +1,6 @@
 //! Programs that begin and end in various ways.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -71,5 +72,19 @@ pub fn computer() {
     let mut sum = 0u64;
     loop {
         sum = std::hint::black_box(sum.wrapping_mul(3));
+    }
+}
+
+/// Ends, in the way it is told, while it holds the locks of standard output and error.
+pub fn locker() {
+    let mut out = std::io::stdout().lock();
+    let _err = std::io::stderr().lock();
+    let index = cyanea::activity().index;
+    writeln!(out, "activity {index} holds the locks").expect("somebody reads");
+    match cyanea::args().first().map(String::as_str) {
+        Some("panic") if index == 0 => panic!("activity 0 panics with the locks held"),
+        Some("exit") => std::process::exit(0),
+        Some("wait") if index == 0 => std::process::exit(3),
+        _ => drop(cyanea::receive()),
     }
 }

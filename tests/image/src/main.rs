@@ -11,6 +11,7 @@ use node::program;
 fn main() {
     node::main(&[
         program!("hello", life::hello),
+        program!("locker", life::locker),
         program!("panicker", life::panicker),
         program!("exit", life::exit),
         program!("sleeper", life::sleeper),

@@ -152,3 +152,15 @@ fn a_reader_that_goes_away_ends_the_program() {
     tests::wait_until("the command ends", || child.try_wait().unwrap().is_some());
     goes_on(&machine);
 }
+
+#[test]
+fn who_ends_with_a_console_lock_held_leaves_it_to_the_next() {
+    let machine = Machine::up(TWO_CLUSTERS);
+    for (way, code) in [("panic", 1), ("exit", 0), ("wait", 3), ("panic", 1)] {
+        let ended = machine.call(&["run", "--activities", "4", "locker", way]);
+        assert_eq!(ended.code(), Some(code), "{way}: {}", ended.err);
+        goes_on(&machine);
+        let refused = machine.call(&["run", "--activities", "4", "panicker"]);
+        assert!(refused.err.contains("activity 0 panics on purpose"), "{way}: {}", refused.err);
+    }
+}

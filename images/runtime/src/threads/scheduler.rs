@@ -325,7 +325,7 @@ pub fn join(id: ThreadId) {
 /// Puts the calling thread to sleep if `condition` holds. `None` if it did
 /// not; else whether the deadline passed.
 pub fn block(waiting: Waiting, deadline: Option<u64>, condition: impl FnOnce() -> bool) -> Option<bool> {
-    let _section = critical::enter();
+    let section = critical::enter();
     let next = SCHEDULER.with(|scheduler| {
         if !condition() {
             return None;
@@ -352,7 +352,8 @@ pub fn block(waiting: Waiting, deadline: Option<u64>, condition: impl FnOnce() -
         (timed_out, ends)
     });
     if ends {
-        end();
+        drop(section);
+        crate::thread::end();
     }
     Some(timed_out)
 }
@@ -412,7 +413,7 @@ pub fn yield_now() {
 /// held over a call, those who waited run first; and if it is to end, it ends here.
 pub fn give_way() {
     match with_current(|thread| thread.takes_leave().then(|| thread.must_end())).flatten() {
-        Some(true) => end(),
+        Some(true) => crate::thread::end(),
         Some(false) => yield_now(),
         None => {}
     }
