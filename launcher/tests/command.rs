@@ -3,6 +3,7 @@
 #[path = "../../orchestration/tests/support/mod.rs"]
 mod support;
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -87,9 +88,9 @@ impl Bench {
 struct Foreground(Option<Child>);
 
 impl Foreground {
-    fn signal(&self, name: &str) {
-        let id = self.0.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    fn signal(&self, signal: Signal) {
+        let id = Pid::from_child(self.0.as_ref().unwrap());
+        kill_process(id, signal).unwrap();
     }
 
     fn output(mut self) -> Output {
@@ -112,7 +113,7 @@ fn all_gone(processes: &[u32]) -> bool {
 
 #[test]
 fn ctrl_c_and_sigterm_end_a_machine_cleanly() {
-    for signal in ["INT", "TERM"] {
+    for signal in [Signal::INT, Signal::TERM] {
         let bench = Bench::new();
         let launcher = bench.up("small");
         let processes = bench.processes("small");
@@ -134,14 +135,14 @@ fn a_killed_launcher_leaves_no_qemu_and_blocks_nobody() {
     let bench = Bench::new();
     let launcher = bench.up("small");
     let processes = bench.processes("small");
-    launcher.signal("KILL");
+    launcher.signal(Signal::KILL);
     launcher.output();
     wait_until("every QEMU is gone", || all_gone(&processes));
     assert!(bench.folder.path().join("state/small/control.sock").exists(), "what is stale must not matter");
     assert_eq!(bench.fails(&["ps"]), "cyanea: no machine is up; `cyanea up FILE` starts one\n");
     let again = bench.up("small");
     assert_eq!(bench.processes("small").len(), 5);
-    again.signal("TERM");
+    again.signal(Signal::TERM);
     assert!(again.output().status.success());
 }
 
@@ -182,7 +183,7 @@ fn a_follower_sees_lines_as_they_come_and_the_end() {
     let follower = Foreground(Some(follower));
     wait_until("the node has said something", || bench.says(&["logs", "node-a0"]) == "node here\n");
     bench.says(&["kill", "node-a0"]);
-    launcher.signal("TERM");
+    launcher.signal(Signal::TERM);
     launcher.output();
     let seen = String::from_utf8(follower.output().stdout).unwrap();
     assert_eq!(seen, "node here\n-- node-a0 was killed\n");
@@ -237,7 +238,7 @@ fn ctrl_c_ends_a_machine_that_is_still_booting() {
     let launcher = Foreground(Some(child));
     let pids = || fs::read_to_string(bench.folder.path().join("pids")).unwrap_or_default();
     wait_until("all are booting", || pids().lines().count() == 5);
-    launcher.signal("INT");
+    launcher.signal(Signal::INT);
     let output = launcher.output();
     assert_eq!(output.status.code(), Some(1));
     let pids: Vec<u32> = pids().lines().map(|line| line.parse().unwrap()).collect();
