@@ -101,22 +101,6 @@ impl SharedMemory {
         self.words_at(0, self.words)
     }
 
-    /// Tells the processor that the cache line at byte `offset` will be read
-    /// soon. Changes nothing that a program can see.
-    ///
-    /// # Panics
-    /// If `offset` is not a multiple of 8 within the window.
-    #[inline]
-    pub fn expect_read(&self, offset: usize) {
-        let _word = self.word(offset);
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        // SAFETY: a hint on a mapped address; it neither faults nor reads into a
-        // register nor writes.
-        unsafe {
-            core::arch::asm!("prefetcht0 [{}]", in(reg) _word, options(nostack, preserves_flags, readonly));
-        }
-    }
-
     /// `words` words from byte `offset` on.
     #[inline]
     fn words_at(&self, offset: usize, words: usize) -> &[AtomicU64] {

@@ -75,11 +75,6 @@ const POSITION: usize = 0;
 const ASLEEP: usize = WORD;
 const WAITS: usize = LINE;
 const SLOTS: usize = 2 * LINE;
-/// How many slots ahead the reader asks for cache lines, to hide the time that
-/// they take to arrive. Measured with `make bench`: without it 1.1 x
-/// rtrb, with 2 1.1 x, with 4 1.4 x; with 12 the reader takes lines away from the
-/// writer that is about to write them, 0.7 x.
-const AHEAD: u32 = 4;
 /// Sequence numbers are counted modulo 2^24.
 const SEQUENCE: u32 = (1 << 24) - 1;
 
@@ -364,7 +359,6 @@ impl Reader {
         if found & !0xff != expected(self.tag, self.next) || self.tag == 0 {
             return None;
         }
-        self.memory.expect_read(slot_offset(self.next.wrapping_add(AHEAD), self.mask));
         let used = (found as u8 >> 2) as usize;
         load_payload(words, payload, used);
         // SYNC: slot-overwrite (the reader's side): if a word of a later epoch
