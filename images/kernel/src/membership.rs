@@ -60,8 +60,6 @@ pub struct Description {
     pub clusters: Vec<String>,
     /// All peers by id; the launcher is the first.
     pub peers: Vec<PeerDescription>,
-    /// Bytes of file data that `files` can hold.
-    pub files_capacity: u64,
 }
 
 /// Why a control region is refused.

@@ -378,6 +378,13 @@ impl Messenger {
         .await;
     }
 
+    /// How many messages made no sense here and were dropped: requests beyond
+    /// [`MAX_SERVED`] or to a pipe that nobody serves, replies that nobody waits
+    /// for, whatever the endpoint found malformed.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
     /// How many births and deaths this messenger has noticed; see
     /// [`Messenger::changed_since`].
     pub fn changes(&self) -> u64 {

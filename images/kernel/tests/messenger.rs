@@ -80,7 +80,6 @@ impl World {
             peers: peers
                 .map(|(id, &role)| PeerDescription { name: format!("peer-{id}"), role, cluster: Some(0) })
                 .collect(),
-            files_capacity: 0,
         };
         let (parts, bytes) = Membership::parts(&description);
         let control = Region::format(SharedMemory::heap(bytes), RegionKind::Control, 1, &parts).unwrap();
@@ -260,6 +259,16 @@ fn a_utility_without_a_living_activity_is_an_error() {
     world.run(|world| {
         let result = block_on(world.messengers[1].call_utility(Utility::Files, b"?"));
         assert_eq!(result, Err(CallError::NoActivity(Utility::Files)));
+    });
+}
+
+#[test]
+fn nobody_waits_at_a_pipe_that_nobody_serves() {
+    let world = World::new();
+    world.run(|world| {
+        let reply = block_on(world.messengers[0].call(first(1), Pipe::Tasks, b"?"));
+        assert_eq!(reply, Ok(Vec::new()));
+        assert_eq!(world.messengers[1].dropped(), 1);
     });
 }
 

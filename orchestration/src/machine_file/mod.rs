@@ -192,7 +192,6 @@ impl MachineFile {
             name: self.name.clone(),
             clusters: self.clusters.clone(),
             peers: std::iter::once(launcher).chain(vms).collect(),
-            files_capacity: self.files_capacity.0,
         }
     }
 

@@ -154,12 +154,16 @@ impl Messenger {
     }
 
     fn take_request(self: &Arc<Self>, from: Incarnation, header: Header, body: Vec<u8>) {
-        let service = self.services.get(header.pipe as usize).and_then(OnceLock::get);
-        let Some(service) = service.filter(|_| self.admit(from.peer)) else {
+        if !self.admit(from.peer) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
-        };
+        }
         let reply = Header { kind: Kind::Reply, ..header };
+        let Some(service) = self.services.get(header.pipe as usize).and_then(OnceLock::get) else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            // An empty body is no reply that anybody knows: the caller learns that.
+            return self.reply_later(from, reply, Box::pin(async { Vec::new() }));
+        };
         match service.clone().serve(Request { from, id: header.request, body }) {
             Outcome::Reply(body) => {
                 let sent = lock(&self.endpoint).send(address(from), reply, &[&body]);
