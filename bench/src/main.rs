@@ -5,7 +5,8 @@
 //! of them to RESULTS. A limit that is missed is said and is no failure; only
 //! what cannot be measured is one. PARTs are names of parts, by default all.
 //!
-//! * [`ring`]: the ring between host threads.
+//! * [`ring`]: the ring between host threads; [`rivals`]: what else there is;
+//!   [`threads`]: the two threads.
 //! * [`boot`]: one VM to `main`; [`bare`]: the image that it is compared with.
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
 //! * [`messages`]: round trips between VMs.
@@ -20,6 +21,8 @@ mod machine;
 mod messages;
 mod report;
 mod ring;
+mod rivals;
+mod threads;
 mod usage;
 
 use anyhow::{Context, Result, bail};
