@@ -10,6 +10,7 @@
 //! * [`boot`]: one VM to `main`; [`bare`]: the image that it is compared with.
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
 //! * [`messages`]: round trips between VMs.
+//! * [`linux`]: two Linux VMs beside them; only where it is asked for.
 //! * [`files`]: reading, copying in, and the death of a server.
 //! * [`usage`]: what processes use; [`report`]: lines and JSON.
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@
 mod bare;
 mod boot;
 mod files;
+mod linux;
 mod machine;
 mod messages;
 mod report;
@@ -60,6 +62,7 @@ impl Bench {
 
 type Part = (&'static str, fn(&mut Bench) -> Result<()>);
 
+/// What is measured if nobody says what.
 const PARTS: [Part; 6] = [
     ("ring", ring::host_threads),
     ("boot", boot::one_vm),
@@ -68,6 +71,8 @@ const PARTS: [Part; 6] = [
     ("messages", messages::round_trips),
     ("files", files::files),
 ];
+/// What is measured only if somebody says so.
+const ON_DEMAND: [Part; 1] = [("linux", linux::virtual_machines)];
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
@@ -75,10 +80,7 @@ fn main() -> Result<()> {
     let (cyanea, images, results) =
         (next("the cyanea command")?, next("the folder of images")?, next("the file for results")?);
     let wanted: Vec<String> = arguments.map(|part| part.to_string_lossy().into_owned()).collect();
-    if let Some(unknown) = wanted.iter().find(|part| PARTS.iter().all(|(name, _)| name != part)) {
-        let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
-        bail!("there is no part {unknown:?}; there are {}", known.join(", "));
-    }
+    let parts = parts(&wanted)?;
     let qemu = host::qemu_program();
     host::check_qemu(&qemu)?;
     let mut bench = Bench {
@@ -91,13 +93,24 @@ fn main() -> Result<()> {
         start: Instant::now(),
     };
     println!("{}", report::header());
-    for (name, part) in PARTS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            part(&mut bench).with_context(|| format!("{name} cannot be measured"))?;
-        }
+    for (name, part) in parts {
+        part(&mut bench).with_context(|| format!("{name} cannot be measured"))?;
     }
     bench.report.write(&results)?;
     let (limits, missed) = bench.report.limits();
     println!("bench: {} of {limits} limits kept; {}", limits - missed, results.display());
     Ok(())
+}
+
+/// The parts of these names, in the order of the tables.
+fn parts(wanted: &[String]) -> Result<Vec<Part>> {
+    if wanted.is_empty() {
+        return Ok(PARTS.to_vec());
+    }
+    let known: Vec<Part> = PARTS.into_iter().chain(ON_DEMAND).collect();
+    if let Some(unknown) = wanted.iter().find(|part| known.iter().all(|(name, _)| name != part)) {
+        let known: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        bail!("there is no part {unknown:?}; there are {}", known.join(", "));
+    }
+    Ok(known.into_iter().filter(|(name, _)| wanted.iter().any(|wanted| wanted == name)).collect())
 }

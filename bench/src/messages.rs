@@ -12,15 +12,30 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One cluster, so that its VMs are on different processors in turns and share a pool.
-const MACHINE: &str = "name = \"bench\"\n[clusters.a]\nnodes = 4\n";
+pub const MACHINE: &str = "name = \"bench\"\n[clusters.a]\nnodes = 4\n";
 
-/// Measures all ways, and what each is to be compared with.
-pub fn round_trips(bench: &mut Bench) -> Result<()> {
-    bench.say("round trips between two VMs");
-    let up = Up::start(bench, MACHINE, "bench-messages")?;
+/// What the two VMs found, round by round.
+#[derive(Default)]
+pub struct Found(Vec<(String, f64)>);
+
+impl Found {
+    /// Nanoseconds of a round trip of this way, the median of all rounds.
+    pub fn of(&self, way: &str) -> f64 {
+        median(self.0.iter().filter(|(name, _)| name == way).map(|(_, value)| *value).collect())
+    }
+
+    /// Adds what another machine found.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
+
+/// Starts a machine, and takes down what its first two nodes find.
+pub fn measure(bench: &Bench, machine: &str) -> Result<Found> {
+    let up = Up::start(bench, machine, "bench-messages")?;
     let lines = up.machine.follow("node-a0")?;
     let end = Instant::now() + PATIENCE;
-    let mut found: Vec<(String, f64)> = Vec::new();
+    let mut found = Found::default();
     loop {
         let line = match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => line,
@@ -29,12 +44,17 @@ pub fn round_trips(bench: &mut Bench) -> Result<()> {
         };
         let Some(said) = line.trim().strip_prefix("bench: ") else { continue };
         match said.split_once(' ') {
-            Some((way, number)) => found.push((way.into(), number.parse()?)),
-            None => break,
+            Some((way, number)) => found.0.push((way.into(), number.parse()?)),
+            None => return Ok(found),
         }
     }
-    let of =
-        |way: &str| median(found.iter().filter(|(name, _)| name == way).map(|(_, value)| *value).collect());
+}
+
+/// Measures all ways, and what each is to be compared with.
+pub fn round_trips(bench: &mut Bench) -> Result<()> {
+    bench.say("round trips between two VMs");
+    let found = measure(bench, MACHINE)?;
+    let of = |way: &str| found.of(way);
     let line = ("raw: a cache line each way", of("line"));
     let bell = ("raw: doorbell and halt each way", of("bell"));
     let report = &mut bench.report;
