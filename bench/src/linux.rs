@@ -13,14 +13,14 @@ mod initramfs;
 mod vm;
 
 use crate::Bench;
+use crate::boot;
 use crate::machine::numbers;
 use crate::messages::{self, Found};
 use crate::report::median;
-use crate::{boot, messages::MACHINE};
 use anyhow::{Context, Result, ensure};
 use orchestration::placement::Topology;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use vm::{Boot, Vm};
 
@@ -62,7 +62,7 @@ pub fn virtual_machines(bench: &mut Bench) -> Result<()> {
     let (mut linux, mut cyanea, mut main) = (Linux::default(), Found::default(), Vec::new());
     for turn in 1..=TURNS {
         bench.say(&format!("two VMs of Cyanea, two Linux VMs: {turn} of {TURNS}"));
-        cyanea.extend(messages::measure(bench, MACHINE)?);
+        cyanea.extend(messages::measure(bench, &messages::machine()?)?);
         main.push(boot::until_main(bench)?);
         pair(bench, &Boot { kernel: &kernel, initramfs: &initramfs }, &mut linux)?;
     }
@@ -72,9 +72,9 @@ pub fn virtual_machines(bench: &mut Bench) -> Result<()> {
 
 /// Starts both Linux VMs and takes down what they measure.
 fn pair(bench: &Bench, boot: &Boot<'_>, linux: &mut Linux) -> Result<()> {
-    let (near, far) = UnixDatagram::pair()?;
+    let (near, far) = UnixStream::pair()?;
     let processors = Topology::of_host().place(&[0, 0]);
-    let start = |number: usize, link: UnixDatagram, arguments: &str| {
+    let start = |number: usize, link: UnixStream, arguments: &str| {
         Vm::start(bench, boot, &OwnedFd::from(link), (number, processors[number]), arguments)
     };
     let _follower = start(1, far, "10.0.0.2 follow 10.0.0.2:7000")?;

@@ -10,6 +10,7 @@
 //! * [`boot`]: one VM to `main`; [`bare`]: the image that it is compared with.
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
 //! * [`messages`]: round trips between VMs.
+//! * [`talkers`]: many VMs talking at once, and two among many.
 //! * [`linux`]: two Linux VMs beside them; only where it is asked for.
 //! * [`files`]: reading, copying in, and the death of a server.
 //! * [`usage`]: what processes use; [`report`]: lines and JSON.
@@ -24,6 +25,7 @@ mod messages;
 mod report;
 mod ring;
 mod rivals;
+mod talkers;
 mod threads;
 mod usage;
 
@@ -63,12 +65,14 @@ impl Bench {
 type Part = (&'static str, fn(&mut Bench) -> Result<()>);
 
 /// What is measured if nobody says what.
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 8] = [
     ("ring", ring::host_threads),
     ("boot", boot::one_vm),
     ("up", machine::up),
     ("idle", machine::idle),
     ("messages", messages::round_trips),
+    ("talkers", talkers::talkers),
+    ("peers", talkers::peers),
     ("files", files::files),
 ];
 /// What is measured only if somebody says so.
@@ -98,7 +102,9 @@ fn main() -> Result<()> {
     }
     bench.report.write(&results)?;
     let (limits, missed) = bench.report.limits();
-    println!("bench: {} of {limits} limits kept; {}", limits - missed, results.display());
+    let kept =
+        if limits > 0 { format!("{} of {limits} limits kept; ", limits - missed) } else { String::new() };
+    println!("bench: {kept}{}", results.display());
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use crate::Bench;
 use crate::machine::Up;
 use crate::report::median;
 use anyhow::{Result, bail};
+use orchestration::machine_file::MachineFile;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,12 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One cluster, so that its VMs are on different processors in turns and share a pool.
-pub const MACHINE: &str = "name = \"bench\"\n[clusters.a]\nnodes = 4\n";
+const MACHINE: &str = "name = \"bench\"\n[clusters.a]\nnodes = 4\n";
+
+/// The machine of eight VMs in which two of them are measured.
+pub fn machine() -> Result<MachineFile> {
+    Ok(MachineFile::parse("bench.toml".as_ref(), MACHINE)?)
+}
 
 /// What the two VMs found, round by round.
 #[derive(Default)]
@@ -31,8 +37,8 @@ impl Found {
 }
 
 /// Starts a machine, and takes down what its first two nodes find.
-pub fn measure(bench: &Bench, machine: &str) -> Result<Found> {
-    let up = Up::start(bench, machine, "bench-messages")?;
+pub fn measure(bench: &Bench, machine: &MachineFile) -> Result<Found> {
+    let up = Up::start_file(bench, machine, "bench-messages")?;
     let lines = up.machine.follow("node-a0")?;
     let end = Instant::now() + PATIENCE;
     let mut found = Found::default();
@@ -53,7 +59,7 @@ pub fn measure(bench: &Bench, machine: &str) -> Result<Found> {
 /// Measures all ways, and what each is to be compared with.
 pub fn round_trips(bench: &mut Bench) -> Result<()> {
     bench.say("round trips between two VMs");
-    let found = measure(bench, MACHINE)?;
+    let found = measure(bench, &machine()?)?;
     let of = |way: &str| found.of(way);
     let line = ("raw: a cache line each way", of("line"));
     let bell = ("raw: doorbell and halt each way", of("bell"));
