@@ -28,6 +28,8 @@ use vm::{Boot, Vm};
 const TURNS: usize = 5;
 /// Rounds that the Linux VMs measure in each.
 const ROUNDS: usize = 3;
+/// Rounds that Cyanea's VMs measure in each.
+const CYANEA_ROUNDS: usize = 5;
 /// Bytes of a bulk, as the program in the VMs has it.
 const BULK_BYTES: f64 = (8 << 20) as f64;
 
@@ -62,7 +64,7 @@ pub fn virtual_machines(bench: &mut Bench) -> Result<()> {
     let (mut linux, mut cyanea, mut main) = (Linux::default(), Found::default(), Vec::new());
     for turn in 1..=TURNS {
         bench.say(&format!("two VMs of Cyanea, two Linux VMs: {turn} of {TURNS}"));
-        cyanea.extend(messages::measure(bench, &messages::machine()?)?);
+        cyanea.extend(messages::measure(bench, &messages::machine()?, CYANEA_ROUNDS)?);
         main.push(boot::until_main(bench)?);
         pair(bench, &Boot { kernel: &kernel, initramfs: &initramfs }, &mut linux)?;
     }

@@ -27,7 +27,15 @@ pub struct Found(Vec<(String, f64)>);
 impl Found {
     /// Nanoseconds of a round trip of this way, the median of all rounds.
     pub fn of(&self, way: &str) -> f64 {
-        median(self.0.iter().filter(|(name, _)| name == way).map(|(_, value)| *value).collect())
+        median(self.all(way).collect())
+    }
+
+    fn count(&self, way: &str) -> usize {
+        self.all(way).count()
+    }
+
+    fn all(&self, way: &str) -> impl Iterator<Item = f64> {
+        self.0.iter().filter(move |(name, _)| name == way).map(|(_, value)| *value)
     }
 
     /// Adds what another machine found.
@@ -36,8 +44,9 @@ impl Found {
     }
 }
 
-/// Starts a machine, and takes down what its first two nodes find.
-pub fn measure(bench: &Bench, machine: &MachineFile) -> Result<Found> {
+/// Starts a machine, and takes down what its first two nodes find: in so many
+/// rounds, or in all if they are fewer.
+pub fn measure(bench: &Bench, machine: &MachineFile, rounds: usize) -> Result<Found> {
     let up = Up::start_file(bench, machine, "bench-messages")?;
     let lines = up.machine.follow("node-a0")?;
     let end = Instant::now() + PATIENCE;
@@ -50,6 +59,8 @@ pub fn measure(bench: &Bench, machine: &MachineFile) -> Result<Found> {
         };
         let Some(said) = line.trim().strip_prefix("bench: ") else { continue };
         match said.split_once(' ') {
+            // The next round has begun.
+            Some((way, _)) if found.count(way) == rounds => return Ok(found),
             Some((way, number)) => found.0.push((way.into(), number.parse()?)),
             None => return Ok(found),
         }
@@ -59,7 +70,7 @@ pub fn measure(bench: &Bench, machine: &MachineFile) -> Result<Found> {
 /// Measures all ways, and what each is to be compared with.
 pub fn round_trips(bench: &mut Bench) -> Result<()> {
     bench.say("round trips between two VMs");
-    let found = measure(bench, &machine()?)?;
+    let found = measure(bench, &machine()?, usize::MAX)?;
     let of = |way: &str| found.of(way);
     let line = ("raw: a cache line each way", of("line"));
     let bell = ("raw: doorbell and halt each way", of("bell"));

@@ -22,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Sizes of the machines in which two VMs talk; the first one is what the others are compared with.
 const SIZES: [usize; 4] = [2, 8, 32, 64];
 /// Machines of each size.
-const TURNS: usize = 5;
+const TURNS: usize = 3;
+/// Rounds in each.
+const ROUNDS: usize = 5;
 
 /// A machine of so many nodes and nothing else, in one cluster.
 fn nodes(count: usize) -> Result<MachineFile> {
@@ -116,7 +118,7 @@ pub fn peers(bench: &mut Bench) -> Result<()> {
     for turn in 1..=TURNS {
         bench.say(&format!("two VMs talking among 2 to 64: {turn} of {TURNS}"));
         for (found, size) in found.iter_mut().zip(SIZES) {
-            found.extend(messages::measure(bench, &nodes(size)?)?);
+            found.extend(messages::measure(bench, &nodes(size)?, ROUNDS)?);
         }
     }
     let ways = [("endpoint", "round trip, polling"), ("asleep", "null RPC, both asleep")];
