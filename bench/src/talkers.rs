@@ -131,3 +131,27 @@ pub fn peers(bench: &mut Bench) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(talkers: usize, calls_a_second: f64, trip: Option<f64>) -> Line {
+        Line { talkers, calls_a_second, trip }
+    }
+
+    #[test]
+    fn rates_are_summed_round_by_round() {
+        let one = vec![line(2, 1.0, Some(5.0)), line(4, 50.0, None), line(2, 3.0, None), line(2, 2.0, None)];
+        let other = vec![line(2, 10.0, Some(7.0)), line(2, 30.0, Some(9.0)), line(2, 20.0, None)];
+        let vms = [one, other];
+        assert_eq!(rate(&vms, 2), 22.0);
+        assert_eq!(rate(&vms, 4), 50.0);
+        assert_eq!(trip(&vms, 2), 7.0);
+    }
+
+    #[test]
+    fn a_machine_of_nodes_has_no_utilities() {
+        assert_eq!(nodes(64).unwrap().vms.len(), 64);
+    }
+}
