@@ -24,7 +24,7 @@ const SIZES: [usize; 4] = [2, 8, 32, 64];
 /// Machines of each size.
 const TURNS: usize = 3;
 /// Rounds in each.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// A machine of so many nodes and nothing else, in one cluster.
 fn nodes(count: usize) -> Result<MachineFile> {
