@@ -13,8 +13,10 @@ use crate::body::Body;
 use crate::endpoint::Doorbell;
 use crate::fragments::Assembler;
 use crate::memory::SharedMemory;
-use crate::pages::{Borrower, Lender};
-use crate::ring::{BY_REFERENCE, Epoch, PAYLOAD_BYTES, Place, Reader, Slot, TooSmall, Writer, payload};
+use crate::pages::{Borrower, Lease, Lender};
+use crate::ring::{
+    BY_REFERENCE, Epoch, PAYLOAD_BYTES, Payload, Place, Reader, Slot, TooSmall, Writer, payload,
+};
 use crate::wire::{HEADER_BYTES, HEADER_WORDS};
 use alloc::sync::Arc;
 
@@ -219,6 +221,45 @@ impl RingLink {
     }
 }
 
+impl RingLink {
+    /// Sends a message that does not fit a slot.
+    #[inline(never)]
+    fn send_long(&mut self, message: &Gather<'_>, from: usize) -> usize {
+        let Some((lender, _)) = self.pages.as_mut().filter(|_| message.body_len() >= LENT_BYTES) else {
+            return self.push_parts(message, from);
+        };
+        self.lacks_pages = None;
+        match Self::lend(&mut self.writer, lender, message) {
+            Ok(()) => return message.len(),
+            Err(Lack::Slot) => {}
+            Err(Lack::Pages) => self.lacks_pages = Some(message.body_len()),
+        }
+        from
+    }
+
+    /// What comes of a slot that does not hold a whole message.
+    #[inline(never)]
+    fn receive_long(
+        &mut self,
+        is_whole: bool,
+        slot: Slot,
+        payload: &Payload,
+        lease: Option<Lease>,
+    ) -> Received {
+        if !is_whole || slot.used != BY_REFERENCE {
+            return self.assembler.add(slot, payload);
+        }
+        let [first, second, third, ..] = *payload;
+        match lease {
+            Some(lease) if lease.len() <= MAX_MESSAGE - HEADER_BYTES => {
+                Received::Message([first, second, third], Body::lent(lease))
+            }
+            Some(_) => Received::Malformed(Malformed::TooLong),
+            None => Received::Malformed(Malformed::Reference),
+        }
+    }
+}
+
 /// What a message that does not go on lacks.
 enum Lack {
     Slot,
@@ -238,7 +279,7 @@ impl Link for RingLink {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &Gather<'_>, from: usize) -> usize {
         if from == 0
             && let Some(payload) = message.as_slot()
@@ -246,19 +287,10 @@ impl Link for RingLink {
             let slot = Slot { place: Place::WHOLE, used: message.len() };
             return if self.writer.push(slot, &payload).is_ok() { message.len() } else { 0 };
         }
-        let Some((lender, _)) = self.pages.as_mut().filter(|_| message.body_len() >= LENT_BYTES) else {
-            return self.push_parts(message, from);
-        };
-        self.lacks_pages = None;
-        match Self::lend(&mut self.writer, lender, message) {
-            Ok(()) => return message.len(),
-            Err(Lack::Slot) => {}
-            Err(Lack::Pages) => self.lacks_pages = Some(message.body_len()),
-        }
-        from
+        self.send_long(message, from)
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive(&mut self) -> Received {
         let mut lease = None;
         let pages = &mut self.pages;
@@ -270,22 +302,12 @@ impl Link for RingLink {
             }
         });
         let Some((slot, payload)) = popped else { return Received::Nothing };
-        if !self.assembler.is_idle() || slot.place != Place::WHOLE {
-            return self.assembler.add(slot, &payload);
+        let is_whole = slot.place == Place::WHOLE && self.assembler.is_idle();
+        if is_whole && (HEADER_BYTES..=PAYLOAD_BYTES).contains(&slot.used) {
+            let [first, second, third, ..] = payload;
+            return Received::Message([first, second, third], Body::of_slot(&payload, slot.used));
         }
-        let mut header = [0; HEADER_WORDS];
-        header.copy_from_slice(&payload[..HEADER_WORDS]);
-        match slot.used {
-            HEADER_BYTES..=PAYLOAD_BYTES => Received::Message(header, Body::of_slot(&payload, slot.used)),
-            BY_REFERENCE => match lease {
-                Some(lease) if lease.len() <= MAX_MESSAGE - HEADER_BYTES => {
-                    Received::Message(header, Body::lent(lease))
-                }
-                Some(_) => Received::Malformed(Malformed::TooLong),
-                None => Received::Malformed(Malformed::Reference),
-            },
-            _ => self.assembler.add(slot, &payload),
-        }
+        self.receive_long(is_whole, slot, &payload, lease)
     }
 
     fn in_flight(&self) -> usize {
