@@ -47,14 +47,14 @@ fn endpoint_costs(peers: u16) -> (f64, f64, f64) {
         start.elapsed().as_nanos() as f64 / f64::from(rounds)
     };
     let mut events = Vec::new();
-    let poll = time(&mut || _ = endpoint.poll(&mut events));
+    let poll = time(&mut || _ = endpoint.poll(0, &mut events));
     endpoint.prepare_sleep();
     let sleep = time(&mut || _ = endpoint.prepare_sleep());
     let header = Header { kind: Kind::Notice, pipe: 1, request: 0, trace: 0 };
     let active = time(&mut || {
         others[0].send(own, header, &[&[1; 32]]).expect("there is room");
-        others[0].poll(&mut events);
-        while endpoint.poll(&mut events) {}
+        others[0].poll(0, &mut events);
+        while endpoint.poll(0, &mut events) {}
         endpoint.prepare_sleep();
         events.clear();
     });

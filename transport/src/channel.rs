@@ -127,9 +127,9 @@ impl Channel {
         }
     }
 
-    /// Whether something waits to be sent.
+    /// Whether something waits to be sent by a later turn.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
+        !self.backlog.is_empty() || self.deadline() == Some(0)
     }
 
     /// If an incarnation lives, it has died: takes what it sent, forgets what
@@ -149,6 +149,7 @@ impl Channel {
         self.backlog = VecDeque::new();
         self.waiting = 0;
         self.alive = None;
+        self.link.end();
         events.push_back(Event::PeerDied(address));
     }
 
@@ -181,6 +182,18 @@ impl Channel {
             self.ring_if_due(doorbell);
         }
         Ok(())
+    }
+
+    /// Lets time pass.
+    pub(crate) fn tick(&mut self, now_ns: u64) {
+        if self.alive.is_some() {
+            self.link.tick(now_ns);
+        }
+    }
+
+    /// When [`Channel::tick`] is wanted.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.alive.and_then(|_| self.link.deadline())
     }
 
     /// Sends and receives a bounded amount. Returns whether anything moved.

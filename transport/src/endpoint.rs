@@ -3,8 +3,8 @@
 //! ```text
 //! loop {
 //!     for each peer whose word in the liveness table changed: set_peer
-//!     while poll(&mut events) { handle the events, send }
-//!     if prepare_sleep() { sleep until a doorbell rings }
+//!     while poll(now, &mut events) { handle the events, send }
+//!     if prepare_sleep() { sleep until a doorbell rings or deadline() comes }
 //! }
 //! ```
 //!
@@ -219,12 +219,13 @@ impl Endpoint {
     /// anything moved: if so, poll again before sleeping.
     ///
     /// Takes bounded time: a turn of each channel, starting with another one
-    /// each time.
-    pub fn poll(&mut self, events: &mut impl Extend<Event>) -> bool {
+    /// each time. `now_ns` is a clock that never goes back.
+    pub fn poll(&mut self, now_ns: u64, events: &mut impl Extend<Event>) -> bool {
         let mut moved = !self.pending.is_empty();
         events.extend(self.pending.drain(..));
         let (later, first) = self.channels.split_at_mut(self.turn);
         for channel in first.iter_mut().chain(later) {
+            channel.tick(now_ns);
             moved |= channel.turn(events, &*self.doorbell);
         }
         self.turn = if self.turn + 1 < self.channels.len() { self.turn + 1 } else { 0 };
@@ -253,6 +254,11 @@ impl Endpoint {
         // Channels that are not looked at because one before them is ready are
         // looked at by the poll that must follow: it too comes after the fence.
         !self.channels.iter_mut().any(Channel::is_ready)
+    }
+
+    /// When to poll at the latest though no doorbell rings.
+    pub fn deadline(&self) -> Option<u64> {
+        self.channels.iter().filter_map(Channel::deadline).min()
     }
 
     /// Whether something waits to be sent to `peer` by a later poll.

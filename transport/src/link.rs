@@ -2,10 +2,14 @@
 //!
 //! A [`Link`] carries messages one way and the other between this VM and one
 //! peer, in order, without loss within an epoch (a pair of incarnations), and
-//! never blocks. [`RingLink`] is the link through shared memory, heap or mapped.
+//! never blocks. [`RingLink`] is the link through shared memory, heap or mapped,
+//! `net` (a feature) that through an Ethernet.
 //!
 //! What a link hands on was written by the peer: it is complete and of bounded
 //! length, nothing more is known of it.
+
+#[cfg(feature = "net")]
+pub mod net;
 
 use crate::fragments::Assembler;
 use crate::memory::SharedMemory;
@@ -34,11 +38,15 @@ pub enum Malformed {
     TooShort,
     /// The header was of an unknown kind or used reserved bytes.
     Header,
+    /// The connection ended, or began otherwise than is agreed, while the peer
+    /// lived. Nothing more comes through it.
+    Broken,
 }
 
 impl Malformed {
     /// Every way there is, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Slot, Self::Order, Self::TooLong, Self::TooShort, Self::Header];
+    pub const ALL: [Self; 6] =
+        [Self::Slot, Self::Order, Self::TooLong, Self::TooShort, Self::Header, Self::Broken];
 }
 
 impl core::fmt::Display for Malformed {
@@ -49,6 +57,7 @@ impl core::fmt::Display for Malformed {
             Self::TooLong => "a message is longer than the longest",
             Self::TooShort => "a message is shorter than its header",
             Self::Header => "a message's header is of an unknown kind",
+            Self::Broken => "the connection ended within the peer's life",
         })
     }
 }
@@ -75,6 +84,8 @@ pub struct LinkCounters {
     pub torn: u64,
     /// Impossible positions that the peer told of itself.
     pub refused_positions: u64,
+    /// Frames that belong to other incarnations than those that live.
+    pub stale: u64,
 }
 
 /// Messages to and from one peer. See the module for what it promises.
@@ -88,6 +99,10 @@ pub trait Link: Send {
     ///
     /// Whatever was under way either way is forgotten; the link is not armed.
     fn synchronise(&mut self, own: u32, peer: u32);
+
+    /// Ends the epoch, because the peer's incarnation has ended: until the next
+    /// one the link does nothing.
+    fn end(&mut self) {}
 
     /// Sends as much of `message` as goes without waiting, from byte `from` on,
     /// and returns how many of its bytes are sent by now.
@@ -114,6 +129,15 @@ pub trait Link: Send {
 
     /// Whether there is something to receive or, if `for_space`, to send into.
     fn is_ready(&mut self, for_space: bool) -> bool;
+
+    /// Lets time pass: called before the link is used in a turn.
+    fn tick(&mut self, _now_ns: u64) {}
+
+    /// When [`Link::tick`] is wanted again at the latest, if nothing arrives; 0:
+    /// at once.
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
 
     /// What the link has met with.
     fn counters(&self) -> LinkCounters;
@@ -194,6 +218,10 @@ impl Link for RingLink {
     }
 
     fn counters(&self) -> LinkCounters {
-        LinkCounters { torn: self.reader.torn(), refused_positions: self.writer.refused() }
+        LinkCounters {
+            torn: self.reader.torn(),
+            refused_positions: self.writer.refused(),
+            ..LinkCounters::default()
+        }
     }
 }

@@ -65,7 +65,7 @@ impl Machine {
         let mut events = Vec::new();
         loop {
             self.look(endpoint);
-            let moved = endpoint.poll(&mut events);
+            let moved = endpoint.poll(0, &mut events);
             if !events.is_empty() {
                 return events;
             }
@@ -106,7 +106,7 @@ fn echo(machine: &Machine, generations: u32, lifetime: impl Fn(u32) -> u64) {
         if generation == generations {
             // Stay until the replies are taken.
             while machine.table[0].load(Ordering::Acquire) == 1 {
-                endpoint.poll(&mut Vec::new());
+                endpoint.poll(0, &mut Vec::new());
                 std::thread::yield_now();
             }
             return;

@@ -69,14 +69,14 @@ fn message(from: PeerAddress, request: u64, body: &[u8]) -> Event {
 
 fn poll_all(endpoint: &mut Endpoint) -> Vec<Event> {
     let mut events = Vec::new();
-    while endpoint.poll(&mut events) {}
+    while endpoint.poll(0, &mut events) {}
     events
 }
 
 /// Polls both until neither moves; returns what the second one got.
 fn settle(a: &mut Endpoint, b: &mut Endpoint) -> Vec<Event> {
     let mut events = Vec::new();
-    while a.poll(&mut Vec::new()) | b.poll(&mut events) {}
+    while a.poll(0, &mut Vec::new()) | b.poll(0, &mut events) {}
     events
 }
 
@@ -227,9 +227,9 @@ fn a_writer_that_sleeps_on_a_full_ring_is_rung() {
     assert!(a.prepare_sleep());
     let mut got = Vec::new();
     for _ in 0..100 {
-        b.poll(&mut got);
+        b.poll(0, &mut got);
         if pair.bells.take().contains(&0) {
-            a.poll(&mut Vec::new());
+            a.poll(0, &mut Vec::new());
             a.prepare_sleep();
         }
     }
@@ -270,7 +270,7 @@ fn a_flood_from_one_peer_leaves_the_others_their_turn() {
     (0..200).for_each(|request| peers[0].send(at(0, 1), header(request), &[]).unwrap());
     peers[2].send(at(0, 1), header(9), &[]).unwrap();
     let mut events = Vec::new();
-    assert!(hub.poll(&mut events));
+    assert!(hub.poll(0, &mut events));
     assert_eq!(events.len(), MESSAGES_PER_TURN + 1);
     assert!(events.contains(&message(at(3, 1), 9, b"")));
 }

@@ -147,7 +147,7 @@ impl Bare {
 
     fn receive(&mut self) {
         while self.events.is_empty() {
-            self.endpoint.poll(&mut self.events);
+            self.endpoint.poll(0, &mut self.events);
         }
         black_box(&self.events);
         self.events.clear();

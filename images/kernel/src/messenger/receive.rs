@@ -94,9 +94,13 @@ impl Messenger {
         // from here on: coroutines, `stop`, backlogs, timers.
         fence(Ordering::SeqCst);
         let nothing = self.executor.is_idle() && !self.stop.load(Ordering::Acquire);
-        if nothing && lock(&self.endpoint).prepare_sleep() {
+        let deadline = {
+            let mut endpoint = lock(&self.endpoint);
+            (nothing && endpoint.prepare_sleep()).then(|| endpoint.deadline())
+        };
+        if let Some(links) = deadline {
             let timer = lock(&self.timers).first_key_value().map(|(&(deadline, _), _)| deadline);
-            self.platform.wait(timer);
+            self.platform.wait(links.into_iter().chain(timer).min());
         }
         self.asleep.store(false, Ordering::Relaxed);
     }
@@ -106,7 +110,7 @@ impl Messenger {
         let (moved, changed) = {
             let mut endpoint = lock(&self.endpoint);
             let changed = look && self.follow_membership(&mut endpoint);
-            (endpoint.poll(events), changed)
+            (endpoint.poll(self.now_ns(), events), changed)
         };
         for event in events.drain(..) {
             self.take(event);

@@ -71,7 +71,7 @@ fn scribble(seed: u64, steps: usize) {
             3 => told += u64::from(friend.send(at(0, 1), header(told), &[b"sense"]).is_ok()),
             _ => {
                 let mut events = Vec::new();
-                victim.poll(&mut events);
+                victim.poll(0, &mut events);
                 assert!(events.len() <= 2 * (PARTS_PER_TURN + 2) * 20);
                 for event in events {
                     match event {
@@ -91,9 +91,9 @@ fn scribble(seed: u64, steps: usize) {
         }
         pair.bells.take();
     }
-    while friend.poll(&mut Vec::new()) {}
+    while friend.poll(0, &mut Vec::new()) {}
     let mut rest = Vec::new();
-    (0..100).for_each(|_| _ = victim.poll(&mut rest));
+    (0..100).for_each(|_| _ = victim.poll(0, &mut rest));
     heard +=
         rest.iter().filter(|event| matches!(event, Event::Message { from, .. } if from.peer == 2)).count()
             as u64;
@@ -126,14 +126,14 @@ fn a_message_without_end_is_refused_once() {
         let mut bytes = [0; PAYLOAD_BYTES];
         bytes[0] = 1;
         while liar.push(Place { first, last: false }, &bytes).is_err() {
-            victim.poll(&mut events);
+            victim.poll(0, &mut events);
         }
         first = false;
     }
     while liar.push(Place::WHOLE, &header(5).encode()).is_err() {
-        victim.poll(&mut events);
+        victim.poll(0, &mut events);
     }
-    while victim.poll(&mut events) {}
+    while victim.poll(0, &mut events) {}
     let refused = Event::Malformed { from: at(1, 1), error: Malformed::TooLong };
     assert_eq!(events, [refused, message(at(1, 1), 5, b"")]);
     assert_eq!(victim.counters(1).unwrap().malformed(Malformed::TooLong), 1);

@@ -167,7 +167,7 @@ impl World {
         let (node, other) = if peer == 0 { (a, b) } else { (b, a) };
         let Some(endpoint) = &mut node.endpoint else { return false };
         let mut events = Vec::new();
-        let moved = endpoint.poll(&mut events);
+        let moved = endpoint.poll(0, &mut events);
         assert!(!(moved && node.sleeps), "slept over {events:?}");
         for event in events {
             match event {
