@@ -1,6 +1,6 @@
 //! The commands to a running machine.
 
-use crate::arguments::{Cp, Down, Kill, Logs, Ls, Ps, Run, Target};
+use crate::arguments::{Cp, Down, Heal, Kill, Logs, Ls, Partition, Ps, Run, Target};
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use orchestration::control::{self, Client, Entry, Location, Reply, Request};
@@ -198,6 +198,15 @@ pub fn logs(logs: &Logs) -> Result<u8> {
 
 pub fn kill(kill: &Kill) -> Result<u8> {
     request(&kill.target, &Request::Kill { vm: kill.vm.clone() }, |_| {})
+}
+
+pub fn partition(partition: &Partition) -> Result<u8> {
+    let clusters = [partition.a.clone(), partition.b.clone()];
+    request(&partition.target, &Request::Partition { clusters }, |_| {})
+}
+
+pub fn heal(heal: &Heal) -> Result<u8> {
+    request(&heal.target, &Request::Heal { clusters: [heal.a.clone(), heal.b.clone()] }, |_| {})
 }
 
 pub fn down(down: &Down) -> Result<u8> {
