@@ -183,7 +183,7 @@ pub enum PartitionError {
     Same,
     /// They share memory.
     #[error(
-        "clusters {} and {} share memory, which cannot be cut;          declare a virtio-net link between them in the machine file", .0[0], .0[1]
+        "clusters {} and {} share memory, which cannot be cut; declare a virtio-net link between them in the machine file", .0[0], .0[1]
     )]
     Memory([String; 2]),
 }

@@ -132,3 +132,17 @@ fn no_region_can_be_cut_under_its_users() {
     let (_, regions) = machine();
     assert!(ftruncate(&regions.pools[0], 0).is_err());
 }
+
+/// A pair region as two VMs map it, each for itself.
+#[test]
+fn rings_in_mapped_memory_are_links_as_any() {
+    use transport::conformance::{conform, heap::Rings};
+    conform("rings in a memory file", random().unwrap() >> 32, 12, |_| {
+        let memory = MemoryFile::new("cyanea-pair", PAIR_BYTES).unwrap();
+        let window = |_| {
+            let region = Region::format(memory.map().unwrap(), RegionKind::Pair, 1, &PAIR_PARTS).unwrap();
+            [Part::RingFromLower, Part::RingFromHigher].map(|part| region.part(part).unwrap())
+        };
+        Box::new(Rings::mapped([0, 1].map(window)))
+    });
+}

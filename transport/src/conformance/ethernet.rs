@@ -71,14 +71,19 @@ impl Ethernet {
         let sample = [0, 1].map(|end| frame_header(peer(end), peer(1 - end)).to_vec());
         Self { switch, cables: Default::default(), seed: faults.seed, now_ns: 0, sample }
     }
+
+    /// The station of an end, as a VM makes it when it boots: with a card in
+    /// which nothing is.
+    pub fn station(&mut self, end: End) -> Station {
+        self.cables[end] = Cable::default();
+        self.seed += 1;
+        Station::new(peer(end), Box::new(self.cables[end].clone()), self.seed)
+    }
 }
 
 impl Medium for Ethernet {
     fn link(&mut self, end: End) -> Box<dyn Link> {
-        // A VM that boots has a card in which nothing is.
-        self.cables[end] = Cable::default();
-        self.seed += 1;
-        Box::new(Station::new(peer(end), Box::new(self.cables[end].clone()), self.seed).link(peer(1 - end)))
+        Box::new(self.station(end).link(peer(1 - end)))
     }
 
     fn carry(&mut self, now_ns: u64) -> [bool; 2] {

@@ -236,3 +236,6 @@ impl Link for NetLink {
         LinkCounters { stale, ..LinkCounters::default() }
     }
 }
+
+#[cfg(all(test, feature = "conformance"))]
+mod tests;

@@ -220,6 +220,12 @@ impl Conversation {
         (self.phase, self.complaint) = (Phase::Broken, true);
     }
 
+    /// The socket, if there is one.
+    #[cfg(test)]
+    pub fn socket<'a>(&self, sockets: &'a mut SocketSet<'static>) -> Option<&'a mut Socket<'static>> {
+        self.socket.map(|handle| sockets.get_mut(handle))
+    }
+
     /// The socket, if messages go through it.
     fn open<'a>(&self, sockets: &'a mut SocketSet<'static>) -> Option<&'a mut Socket<'static>> {
         let handle = self.socket.filter(|_| self.phase == Phase::Open)?;
