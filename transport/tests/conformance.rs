@@ -68,3 +68,14 @@ fn an_ethernet_with_everything() {
     let faults = Faults { delay_ns: 500_000, loss: 0.05, duplicate: 0.05, reorder: 0.1, seed: 0 };
     ethernet("an Ethernet with every fault", faults);
 }
+
+/// Runs in which something was found once: TCP took an acknowledgement that had
+/// been overtaken for the newest, and believed for ever that there was no room.
+#[test]
+fn what_was_found_once() {
+    let everything = Faults { delay_ns: 500_000, loss: 0.05, duplicate: 0.05, reorder: 0.1, seed: 0 };
+    let reordering = Faults { reorder: 0.3, delay_ns: 50_000, ..Faults::default() };
+    for (seed, faults) in [(1006, everything), (1172, reordering)] {
+        conform("what was found once", seed, 1, |seed| Box::new(Ethernet::new(Faults { seed, ..faults })));
+    }
+}
