@@ -23,11 +23,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
-use transport::ethernet::MAX_FRAME;
 use transport::ethernet::switch::{Switch, SwitchCounters};
+use transport::ethernet::{MAX_FRAME, ends};
 
-/// Frames that wait for a VM to take them.
-const MOST_WAITING: usize = 64;
+/// Frames from one VM that wait for another to take them; so none can take the
+/// room of others.
+const MOST_WAITING: usize = 32;
 /// Frames that are read from a port before the others have a turn.
 const FRAMES_PER_TURN: usize = 32;
 
@@ -57,7 +58,8 @@ pub struct Ethernet {
 struct Port {
     peer: u16,
     socket: OwnedFd,
-    waiting: VecDeque<Vec<u8>>,
+    /// Frames, each with who sent it.
+    waiting: VecDeque<(u16, Vec<u8>)>,
 }
 
 impl Ethernet {
@@ -148,10 +150,8 @@ impl Runner {
                 self.ports[index].read(&mut switch, now_ns(self.started));
             }
             while let Some((to, frame)) = switch.deliver(now_ns(self.started)) {
-                if let Some(port) = self.ports.iter_mut().find(|port| port.peer == to)
-                    && port.waiting.len() < MOST_WAITING
-                {
-                    port.waiting.push_back(frame);
+                if let Some(port) = self.ports.iter_mut().find(|port| port.peer == to) {
+                    port.add(frame);
                 }
             }
             drop(switch);
@@ -205,9 +205,18 @@ impl Port {
         }
     }
 
+    /// Takes a frame for the VM, if there is room for one more from its sender.
+    fn add(&mut self, frame: Vec<u8>) {
+        // The switch has let it pass, so it says who sent it.
+        let Some((from, _)) = ends(&frame) else { return };
+        if self.waiting.iter().filter(|(sender, _)| *sender == from).count() < MOST_WAITING {
+            self.waiting.push_back((from, frame));
+        }
+    }
+
     /// Hands the VM what waits, as far as it takes it.
     fn write(&mut self) {
-        while let Some(frame) = self.waiting.front() {
+        while let Some((_, frame)) = self.waiting.front() {
             match send(&self.socket, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN | Errno::NOBUFS) => return,

@@ -1,4 +1,5 @@
-//! Messages between virtual machines that share nothing but memory regions.
+//! Messages between virtual machines that share nothing but memory regions, or
+//! an Ethernet.
 //!
 //! Bottom up:
 //! - [`memory`]: a window on memory that a peer may write at any time.

@@ -175,7 +175,7 @@ fn a_hostile_end_spoils_its_own_conversation(world: &mut World) {
     let hostile = world.random.below(2) as End;
     talk(world, 1);
     world.freeze(hostile, true);
-    world.stop_checking();
+    world.check_received(false);
     for _ in 0..300 {
         world.spoil(hostile);
         if world.random.happens(0.2) {
@@ -184,5 +184,11 @@ fn a_hostile_end_spoils_its_own_conversation(world: &mut World) {
         let pause = world.random.below(100_000);
         world.run_for(pause);
     }
+    // Its next life is as honest as any, and begins afresh.
     world.bury(1 - hostile);
+    world.restart(hostile);
+    world.check_received(true);
+    world.meet(1 - hostile);
+    world.meet(hostile);
+    talk(world, 2);
 }

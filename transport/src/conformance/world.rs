@@ -146,9 +146,10 @@ impl World {
         self.sides[end].awake = true;
     }
 
-    /// From now on, whatever is received is believed.
-    pub fn stop_checking(&mut self) {
-        self.checks = false;
+    /// Whether what is received is held to what must have been sent. While an
+    /// end is hostile, it need not be.
+    pub fn check_received(&mut self, checks: bool) {
+        self.checks = checks;
     }
 
     /// See [`Medium::cut`].

@@ -17,7 +17,7 @@
 //!   of another.
 //! - **Whatever arrives is an allegation.** A peer can break its own connection;
 //!   the link then is silent until the next epoch, and says once that it is
-//!   [`Malformed::Broken`]. Memory per living peer is [`BUFFER_BYTES`] each way
+//!   [`Malformed::Broken`](crate::link::Malformed::Broken). Memory per living peer is [`BUFFER_BYTES`] each way
 //!   and one message.
 //! - Time comes with [`Link::tick`] alone. A message leaves, and an answer to
 //!   one that was taken, with the next tick; [`Link::deadline`] asks for it.
