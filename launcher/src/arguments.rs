@@ -208,11 +208,7 @@ The machine file declares the link between the two as virtio-net. Messages betwe
 until `cyanea heal`; the launcher still reaches all of them.")]
 pub struct Partition {
     #[command(flatten)]
-    pub target: Target,
-    /// A cluster's name
-    pub a: String,
-    /// Another cluster's name
-    pub b: String,
+    pub clusters: Clusters,
 }
 
 #[derive(Args)]
@@ -221,11 +217,25 @@ pub struct Partition {
   cyanea heal --machine two-hosts a b")]
 pub struct Heal {
     #[command(flatten)]
+    pub clusters: Clusters,
+}
+
+/// Two clusters of a machine.
+#[derive(Args)]
+pub struct Clusters {
+    #[command(flatten)]
     pub target: Target,
     /// A cluster's name
     pub a: String,
     /// Another cluster's name
     pub b: String,
+}
+
+impl Clusters {
+    /// Their names.
+    pub fn names(&self) -> [String; 2] {
+        [self.a.clone(), self.b.clone()]
+    }
 }
 
 #[derive(Args)]

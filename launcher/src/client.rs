@@ -200,13 +200,12 @@ pub fn kill(kill: &Kill) -> Result<u8> {
     request(&kill.target, &Request::Kill { vm: kill.vm.clone() }, |_| {})
 }
 
-pub fn partition(partition: &Partition) -> Result<u8> {
-    let clusters = [partition.a.clone(), partition.b.clone()];
-    request(&partition.target, &Request::Partition { clusters }, |_| {})
+pub fn partition(Partition { clusters }: &Partition) -> Result<u8> {
+    request(&clusters.target, &Request::Partition { clusters: clusters.names() }, |_| {})
 }
 
-pub fn heal(heal: &Heal) -> Result<u8> {
-    request(&heal.target, &Request::Heal { clusters: [heal.a.clone(), heal.b.clone()] }, |_| {})
+pub fn heal(Heal { clusters }: &Heal) -> Result<u8> {
+    request(&clusters.target, &Request::Heal { clusters: clusters.names() }, |_| {})
 }
 
 pub fn down(down: &Down) -> Result<u8> {
