@@ -24,8 +24,9 @@ fn seed() -> u64 {
 
 #[test]
 fn rings_on_the_heap() {
-    for bytes in [1024, 24 * 1024] {
-        conform(&format!("rings of {bytes} bytes"), seed(), TIMES, |_| Box::new(Rings::on_heap(bytes)));
+    for (bytes, pages) in [(1024, false), (16 * 1024, false), (1024, true), (16 * 1024, true)] {
+        let what = format!("rings of {bytes} bytes, pages: {pages}");
+        conform(&what, seed(), TIMES, |_| Box::new(Rings::on_heap(bytes, pages)));
     }
 }
 

@@ -98,7 +98,7 @@ fn every_region_is_formatted_with_the_machines_generation() {
 fn the_launchers_rings_are_the_vms_rings() {
     let (file, regions) = machine();
     let (peer, vm) = file.peers().next().unwrap();
-    let (outgoing, incoming) = regions.own_pair(peer).unwrap();
+    let Windows { outgoing, incoming, .. } = regions.own_pair(peer).unwrap();
     let due = regions.due(peer, vm);
     let pair = due.iter().find(|due| due.id == DueId::Pair(Peer::LAUNCHER)).unwrap();
     let region = open_region(pair, RegionKind::Pair);
@@ -139,10 +139,10 @@ fn rings_in_mapped_memory_are_links_as_any() {
     use transport::conformance::{conform, heap::Rings};
     conform("rings in a memory file", random().unwrap() >> 32, 12, |_| {
         let memory = MemoryFile::new("cyanea-pair", PAIR_BYTES).unwrap();
-        let window = |_| {
+        let windows = |end: u16| {
             let region = Region::format(memory.map().unwrap(), RegionKind::Pair, 1, &PAIR_PARTS).unwrap();
-            [Part::RingFromLower, Part::RingFromHigher].map(|part| region.part(part).unwrap())
+            pair_windows(&region, end, 1 - end).unwrap()
         };
-        Box::new(Rings::mapped([0, 1].map(window)))
+        Box::new(Rings::mapped([0, 1].map(windows)))
     });
 }

@@ -5,7 +5,7 @@ use crate::ethernet::faults::Random;
 use crate::fragments::Gather;
 use crate::link::{Link, MAX_MESSAGE, Received};
 use crate::ring::sleep_fence;
-use crate::wire::HEADER_BYTES;
+use crate::wire::{HEADER_BYTES, HEADER_WORDS};
 use std::collections::VecDeque;
 
 /// How long a turn of an end takes.
@@ -58,6 +58,15 @@ fn message(from: End, epoch: [u32; 2], number: u32, length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
+}
+
+/// The words of a header.
+fn words(bytes: &[u8]) -> [u64; HEADER_WORDS] {
+    let mut words = [0; HEADER_WORDS];
+    for (word, chunk) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*chunk);
+    }
+    words
 }
 
 impl World {
@@ -276,7 +285,10 @@ impl World {
         let side = &mut self.sides[end];
         let mut moved = false;
         while let Some(first) = side.outbox.front() {
-            let sent = side.link.send(&Gather::whole(first), side.sent);
+            let (header, body) = first.split_at(HEADER_BYTES);
+            let body = [body];
+            let Some(message) = Gather::new(words(header), &body) else { break };
+            let sent = side.link.send(&message, side.sent);
             assert!((side.sent..=first.len()).contains(&sent), "{}: {sent} bytes are sent", self.what);
             moved |= sent > side.sent;
             side.sent = sent;
@@ -296,7 +308,8 @@ impl World {
             Received::Malformed(why) if self.checks => self.fail(&why.to_string()),
             Received::Malformed(_) => self.sides[end].malformed += 1,
             Received::Message(header, body) => {
-                let bytes = [&header[..], &body].concat();
+                let header: Vec<u8> = header.into_iter().flat_map(u64::to_le_bytes).collect();
+                let bytes = [header, body.into_vec()].concat();
                 assert!(bytes.len() <= MAX_MESSAGE, "{}: {} bytes", self.what, bytes.len());
                 if self.checks {
                     self.check(end, &bytes);

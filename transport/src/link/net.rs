@@ -197,7 +197,7 @@ impl Link for NetLink {
     fn receive(&mut self) -> Received {
         let received = self.with(Conversation::receive).unwrap_or(Received::Nothing);
         // The peer may be told that there is room again.
-        self.shared().due |= received != Received::Nothing;
+        self.shared().due |= !matches!(received, Received::Nothing);
         received
     }
 
@@ -207,6 +207,10 @@ impl Link for NetLink {
 
     fn bell_due(&mut self) -> bool {
         // The card rings.
+        false
+    }
+
+    fn is_unflushed(&self) -> bool {
         false
     }
 

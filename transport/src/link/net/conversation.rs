@@ -17,9 +17,10 @@
 
 use super::wire::Route;
 use super::{BUFFER_BYTES, ip};
+use crate::body::Body;
 use crate::fragments::Gather;
 use crate::link::{MAX_MESSAGE, Malformed, Received};
-use crate::wire::HEADER_BYTES;
+use crate::wire::{HEADER_BYTES, HEADER_WORDS};
 use alloc::vec;
 use alloc::vec::Vec;
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
@@ -358,8 +359,12 @@ impl Inward {
 
 /// A whole message; it is as long as a header at least.
 fn message(bytes: &[u8]) -> Received {
-    match bytes.split_first_chunk() {
-        Some((header, body)) => Received::Message(*header, body.to_vec()),
-        None => Received::Malformed(Malformed::TooShort),
+    let Some((header, body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        return Received::Malformed(Malformed::TooShort);
+    };
+    let mut words = [0; HEADER_WORDS];
+    for (word, chunk) in words.iter_mut().zip(header.as_chunks().0) {
+        *word = u64::from_le_bytes(*chunk);
     }
+    Received::Message(words, Body::from(body))
 }
