@@ -1,6 +1,7 @@
 //! Two ends of a link, a clock, and chance.
 
 use super::{End, Medium};
+use crate::body::Body;
 use crate::ethernet::faults::Random;
 use crate::fragments::Gather;
 use crate::link::{Link, MAX_MESSAGE, Received};
@@ -14,6 +15,8 @@ const TURN_NS: u64 = 2_000;
 const MOST_TURNS: u64 = 3_000_000;
 /// Parts that a turn takes at most.
 const PARTS: usize = 64;
+/// Bodies that an end keeps for a while.
+const MOST_KEPT: u64 = 3;
 
 /// An end: a VM's side of the link.
 struct Side {
@@ -31,8 +34,8 @@ struct Side {
     written: u32,
     /// Messages received in this epoch.
     received: u32,
-    /// Things that made no sense.
-    malformed: u64,
+    /// Bodies that are looked at later: they must not change meanwhile.
+    kept: VecDeque<(Body, Vec<u8>)>,
 }
 
 /// Two ends, and what is between them.
@@ -82,7 +85,7 @@ impl World {
             sent: 0,
             written: 0,
             received: 0,
-            malformed: 0,
+            kept: VecDeque::new(),
         });
         let random = Random::new(seed);
         let mut world = Self { what, medium, sides, now_ns: 1, turns: 0, checks: true, random };
@@ -108,6 +111,7 @@ impl World {
         (side.link, side.generation, side.peer) = (link, side.generation + 1, None);
         (side.awake, side.frozen) = (true, false);
         side.outbox.clear();
+        side.kept.clear();
     }
 
     /// The end learns that its peer has died: takes what that one left, which
@@ -159,6 +163,8 @@ impl World {
     /// end is hostile, it need not be.
     pub fn check_received(&mut self, checks: bool) {
         self.checks = checks;
+        // What is kept may be in memory that it reaches.
+        self.sides.iter_mut().for_each(|side| side.kept.clear());
     }
 
     /// See [`Medium::cut`].
@@ -185,11 +191,6 @@ impl World {
     /// Messages that the end still has to send.
     pub fn waiting(&self, end: End) -> usize {
         self.sides[end].outbox.len()
-    }
-
-    /// Things that the end received and that made no sense.
-    pub fn malformed(&self, end: End) -> u64 {
-        self.sides[end].malformed
     }
 
     /// Everything that was written has been received.
@@ -306,18 +307,33 @@ impl World {
             Received::Nothing => return false,
             Received::Part => {}
             Received::Malformed(why) if self.checks => self.fail(&why.to_string()),
-            Received::Malformed(_) => self.sides[end].malformed += 1,
+            Received::Malformed(_) => {}
             Received::Message(header, body) => {
                 let header: Vec<u8> = header.into_iter().flat_map(u64::to_le_bytes).collect();
-                let bytes = [header, body.into_vec()].concat();
+                let mut bytes = vec![0; body.len()];
+                body.copy(0, &mut bytes);
+                let bytes = [header, bytes].concat();
                 assert!(bytes.len() <= MAX_MESSAGE, "{}: {} bytes", self.what, bytes.len());
                 if self.checks {
                     self.check(end, &bytes);
+                    self.keep(end, body, bytes);
                 }
                 self.sides[end].received += 1;
             }
         }
         true
+    }
+
+    /// Keeps a body for a while, and looks at one that was kept.
+    fn keep(&mut self, end: End, body: Body, bytes: Vec<u8>) {
+        let most = self.random.below(MOST_KEPT) as usize;
+        let kept = &mut self.sides[end].kept;
+        kept.push_back((body, bytes));
+        while kept.len() > most
+            && let Some((body, bytes)) = kept.pop_front()
+        {
+            assert!(body.into_vec() == bytes[HEADER_BYTES..], "{}: a body changed", self.what);
+        }
     }
 
     /// It is the next message of this epoch, whole.
