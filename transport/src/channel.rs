@@ -195,9 +195,9 @@ impl Channel {
         }
     }
 
-    /// Whether something waits to be sent.
+    /// Whether something waits to be sent by a later turn.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
+        !self.backlog.is_empty() || self.deadline() == Some(0)
     }
 
     /// If an incarnation lives, it has died: takes what it sent, forgets what
@@ -217,6 +217,7 @@ impl Channel {
         self.backlog = VecDeque::new();
         self.waiting = 0;
         self.alive = None;
+        self.link.link().end();
         events.push_back(Event::PeerDied(address));
     }
 

@@ -4,10 +4,13 @@
 //! peer, in order, without loss within an epoch (a pair of incarnations), and
 //! never blocks. [`RingLink`] is the link through shared memory, heap or mapped:
 //! short messages in a slot of a ring, longer ones in several, bulk in pages that
-//! a slot names.
+//! a slot names. `net` (a feature) is the link through an Ethernet.
 //!
 //! What a link hands on was written by the peer: it is complete and of bounded
 //! length, nothing more is known of it.
+
+#[cfg(feature = "net")]
+pub mod net;
 
 use crate::body::Body;
 use crate::endpoint::Doorbell;
@@ -43,12 +46,15 @@ pub enum Malformed {
     Header,
     /// A slot named pages that do not exist, or as many as no body has.
     Reference,
+    /// The connection ended, or began otherwise than is agreed, while the peer
+    /// lived. Nothing more comes through it.
+    Broken,
 }
 
 impl Malformed {
     /// Every way there is, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Slot, Self::Order, Self::TooLong, Self::TooShort, Self::Header, Self::Reference];
+    pub const ALL: [Self; 7] =
+        [Self::Slot, Self::Order, Self::TooLong, Self::TooShort, Self::Header, Self::Reference, Self::Broken];
 }
 
 impl core::fmt::Display for Malformed {
@@ -60,6 +66,7 @@ impl core::fmt::Display for Malformed {
             Self::TooShort => "a message is shorter than its header",
             Self::Header => "a message's header is of an unknown kind",
             Self::Reference => "a slot names pages that do not exist",
+            Self::Broken => "the connection ended within the peer's life",
         })
     }
 }
@@ -86,6 +93,8 @@ pub struct LinkCounters {
     pub torn: u64,
     /// Impossible positions that the peer told of itself.
     pub refused_positions: u64,
+    /// Frames that belong to other incarnations than those that live.
+    pub stale: u64,
 }
 
 /// Messages to and from one peer. See the module for what it promises.
@@ -99,6 +108,10 @@ pub trait Link: Send {
     ///
     /// Whatever was under way either way is forgotten; the link is not armed.
     fn synchronise(&mut self, own: u32, peer: u32);
+
+    /// Ends the epoch, because the peer's incarnation has ended: until the next
+    /// one the link does nothing.
+    fn end(&mut self) {}
 
     /// Sends as much of `message` as goes without waiting, from byte `from` on,
     /// and returns how many of its bytes are sent by now.
@@ -118,7 +131,8 @@ pub trait Link: Send {
     /// Lets time pass, to `now_ns` nanoseconds of a clock that never goes back.
     fn tick(&mut self, _now_ns: u64) {}
 
-    /// When [`Link::tick`] is wanted again at the latest, if nothing arrives.
+    /// When [`Link::tick`] is wanted again at the latest, if nothing arrives; 0:
+    /// at once.
     fn deadline(&self) -> Option<u64> {
         None
     }
@@ -351,7 +365,11 @@ impl Link for RingLink {
     }
 
     fn counters(&self) -> LinkCounters {
-        LinkCounters { torn: self.reader.torn(), refused_positions: self.writer.refused() }
+        LinkCounters {
+            torn: self.reader.torn(),
+            refused_positions: self.writer.refused(),
+            ..LinkCounters::default()
+        }
     }
 }
 

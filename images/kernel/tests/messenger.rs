@@ -83,6 +83,7 @@ impl World {
         let peers = roles.iter().enumerate();
         let description = Description {
             name: "test".into(),
+            ethernets: Vec::new(),
             clusters: vec!["a".into()],
             peers: peers
                 .map(|(id, &role)| PeerDescription { name: format!("peer-{id}"), role, cluster: Some(0) })
