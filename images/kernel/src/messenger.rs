@@ -15,8 +15,11 @@
 //! * A peer that has more than [`MAX_SERVED`] unanswered requests here is
 //!   broken: what it sends beyond that is dropped and counted.
 
+mod notices;
 mod receive;
 mod wait;
+
+pub use notices::NoticeHandler;
 
 use crate::executor::{Executor, lock};
 use crate::membership::{Membership, Role, Utility};
@@ -120,6 +123,7 @@ pub struct Messenger {
     calls: Mutex<HashMap<u64, Call, BuildHasherDefault<OwnIds>>>,
     next_request: AtomicU64,
     services: [OnceLock<Arc<dyn Service>>; 5],
+    notices: OnceLock<Arc<dyn NoticeHandler>>,
     /// Unanswered requests, by the peer that sent them.
     served: Mutex<Vec<usize>>,
     window: Window,
@@ -197,6 +201,7 @@ impl Messenger {
             calls: Mutex::default(),
             next_request: AtomicU64::new(1),
             services: Default::default(),
+            notices: OnceLock::new(),
             served: Mutex::new(vec![0; peers]),
             window: Window::new(UTILITY_WINDOW),
             under_way: (0..peers).map(|_| Window::new(MAX_SERVED as u64)).collect(),
@@ -317,7 +322,7 @@ impl Messenger {
         let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
         lock(&self.calls).insert(request, Call { to, result: None, waker });
         let header = Header { kind: Kind::Request, pipe: pipe as u32, request, trace: 0 };
-        match self.send(to, header, body).await {
+        match self.send(to, header, &[body]).await {
             Ok(()) => poll_fn(|context| self.poll_call(request, context)).await,
             Err(SendError::TooLong) => Err(CallError::TooLong),
             Err(_) => Err(CallError::PeerDied(to.peer)),
@@ -339,12 +344,12 @@ impl Messenger {
     }
 
     /// Sends a message, waiting for room.
-    async fn send(&self, to: Incarnation, header: Header, body: &[u8]) -> Result<(), SendError> {
+    async fn send(&self, to: Incarnation, header: Header, parts: &[&[u8]]) -> Result<(), SendError> {
         loop {
             let seen = self.space.count();
             let (sent, waits) = {
                 let mut endpoint = lock(&self.endpoint);
-                (endpoint.send(address(to), header, &[body]), endpoint.has_backlog(to.peer.0))
+                (endpoint.send(address(to), header, parts), endpoint.has_backlog(to.peer.0))
             };
             if waits {
                 // The messenger's thread sends the rest; it may be asleep.
@@ -367,6 +372,7 @@ impl Messenger {
     /// Waits until `deadline_ns` of [`Messenger::now_ns`].
     pub async fn sleep_until(&self, deadline_ns: u64) {
         let key = (deadline_ns, self.fresh_request());
+        let _forget = ForgetTimer { messenger: self, key };
         poll_fn(|context| {
             if self.now_ns() >= deadline_ns {
                 return Poll::Ready(());
@@ -413,6 +419,18 @@ struct Forget<'a> {
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         lock(&self.messenger.calls).remove(&self.request);
+    }
+}
+
+/// Forgets a timer when its future is done or dropped.
+struct ForgetTimer<'a> {
+    messenger: &'a Messenger,
+    key: (u64, u64),
+}
+
+impl Drop for ForgetTimer<'_> {
+    fn drop(&mut self) {
+        lock(&self.messenger.timers).remove(&self.key);
     }
 }
 

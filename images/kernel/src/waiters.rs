@@ -4,9 +4,10 @@
 //! count to move on from what it read: a change in between is not lost.
 
 use crate::executor::lock;
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Mutex;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// A count of changes, and those who wait for the next.
 #[derive(Default)]
@@ -25,18 +26,8 @@ impl Waiters {
     }
 
     /// Waits until there have been other than `seen` changes.
-    pub async fn wait(&self, seen: u64) {
-        poll_fn(|context| {
-            let mut state = lock(&self.0);
-            if state.count != seen {
-                return Poll::Ready(());
-            }
-            if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-                state.wakers.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+    pub fn wait(&self, seen: u64) -> Wait<'_> {
+        Wait { waiters: self, seen, waker: None }
     }
 
     /// Counts a change and wakes everybody.
@@ -47,6 +38,53 @@ impl Waiters {
             std::mem::take(&mut state.wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Waits for a change. One that is given up leaves nothing behind.
+pub struct Wait<'a> {
+    waiters: &'a Waiters,
+    seen: u64,
+    /// What is to be woken, in the list or no longer.
+    waker: Option<Waker>,
+}
+
+impl Future for Wait<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.waiters.0);
+        if state.count != self.seen {
+            self.waker = None;
+            return Poll::Ready(());
+        }
+        if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+            state.remove(self.waker.as_ref());
+            state.wakers.push(context.waker().clone());
+            self.waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if self.waker.is_some() {
+            let mut state = lock(&self.waiters.0);
+            // After a change the list has been emptied of it.
+            if state.count == self.seen {
+                state.remove(self.waker.as_ref());
+            }
+        }
+    }
+}
+
+impl State {
+    fn remove(&mut self, waker: Option<&Waker>) {
+        let place = waker.and_then(|waker| self.wakers.iter().position(|other| other.will_wake(waker)));
+        if let Some(place) = place {
+            self.wakers.swap_remove(place);
+        }
     }
 }
 
@@ -114,6 +152,21 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
     use crate::executor::block_on;
+
+    #[test]
+    fn a_wait_that_is_given_up_leaves_nothing_behind() {
+        let waiters = Waiters::default();
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut first, mut second) = (Box::pin(waiters.wait(0)), Box::pin(waiters.wait(0)));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        drop(first);
+        assert_eq!(lock(&waiters.0).wakers.len(), 1);
+        waiters.wake_all();
+        assert!(second.as_mut().poll(&mut context).is_ready());
+        drop(second);
+        assert_eq!(lock(&waiters.0).wakers.len(), 0);
+    }
 
     #[test]
     fn numbers_of_those_who_are_in_differ_modulo_the_window() {

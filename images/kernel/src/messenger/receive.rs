@@ -144,9 +144,17 @@ impl Messenger {
             Event::Message { from, header, body } => match header.kind {
                 Kind::Request => self.take_request(incarnation(from), header, body),
                 Kind::Reply => self.finish(header.request, incarnation(from), Ok(body)),
-                Kind::Notice => {}
+                Kind::Notice => match self.notices.get() {
+                    Some(handler) => handler.take(incarnation(from), header.pipe, header.request, body),
+                    None => {
+                        self.dropped.fetch_add(1, Ordering::Relaxed);
+                    }
+                },
             },
-            Event::PeerDied(dead) => self.bury(incarnation(dead)),
+            Event::PeerDied(dead) => {
+                self.bury(incarnation(dead));
+                self.notices.get().inspect(|handler| handler.died(incarnation(dead)));
+            }
             Event::Malformed { .. } => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
@@ -183,7 +191,7 @@ impl Messenger {
         self.spawn(async move {
             let body = later.await;
             // A caller that died meanwhile wants no reply.
-            if messenger.send(to, reply, &body).await == Err(SendError::TooLong) {
+            if messenger.send(to, reply, &[&body]).await == Err(SendError::TooLong) {
                 // It must learn something: an empty body is no reply that it knows.
                 let _ = messenger.send(to, reply, &[]).await;
             }

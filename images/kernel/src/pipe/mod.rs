@@ -1,0 +1,95 @@
+//! Pipes: whole messages from many senders, anywhere in the machine, to one
+//! reader.
+//!
+//! ```text
+//!   Sender ── Data ──▶ Receiver      a notice per message, nothing else in it
+//!          ◀─ Credit ─               as the reader reads, in batches
+//! ```
+//! [`Pipes`] holds this VM's ends of all pipes: those whose reading end is here
+//! ([`Receiver`]) and the sending ends that were opened here ([`Sender`]), to
+//! pipes of other VMs or of this one. [`wire`] says what travels.
+//!
+//! Invariants:
+//! - A message arrives whole, once, and after what the same end sent before,
+//!   within the life of both VMs; then what was sent by one that died arrives as
+//!   far as it was complete, followed by [`ReceiveError::SenderDied`].
+//! - The messages of a sending end that wait here take at most its window
+//!   ([`WINDOW`]): a sender that floods holds up itself and nobody else.
+//! - Who sends is known from the ring (the VM) and from that VM's node (the
+//!   activity); the pipe's owner lets it in or not ([`Admission`]) when it opens
+//!   a sending end.
+//! - Whatever a peer sends: no panic, bounded memory, a count in [`Counters`].
+//!
+//! No hardware: messages go and come through a [`Carrier`].
+
+mod names;
+mod pipes;
+mod receiver;
+mod sender;
+mod slots;
+mod wait;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use names::{Activity, Origin, PipeName, Target};
+pub use pipes::{Counters, Pipes};
+pub use receiver::{Admission, Admit, Message, ReceiveError, Receiver};
+pub use sender::{OpenError, SendError, Sender};
+pub use wait::{Event, wait_any};
+
+use crate::protocol::Incarnation;
+use std::future::Future;
+use std::pin::Pin;
+
+/// Most bytes of a message.
+pub const MAX_MESSAGE: usize = 56 * 1024;
+
+/// Bytes of messages, each with [`OVERHEAD`], that a sending end may have at its
+/// pipe, unread or under way.
+pub const WINDOW: u32 = 128 * 1024;
+
+/// What a message takes of the window beyond its bytes: it is kept somewhere.
+pub const OVERHEAD: u32 = 64;
+
+/// Most sending ends that the activities of one VM may have at the pipes of another.
+pub const MAX_ENDS: usize = 1024;
+
+/// What a message says.
+pub type Body = Vec<u8>;
+
+/// A coroutine.
+pub type Coroutine = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What carries notices between VMs: the messenger, or a simulation.
+///
+/// What is sent to one incarnation arrives in that order, once, while both live.
+pub trait Carrier: Send + Sync {
+    /// Who this VM is.
+    fn own(&self) -> Incarnation;
+
+    /// Sends a notice to another VM, at once or not at all.
+    ///
+    /// # Errors
+    /// As [`transport::SendError`] has it.
+    fn notify(
+        &self,
+        to: Incarnation,
+        pipe: u32,
+        word: u64,
+        parts: &[&[u8]],
+    ) -> Result<(), transport::SendError>;
+
+    /// The same, waiting for room, which is rare.
+    fn notify_wait<'a>(
+        &'a self,
+        to: Incarnation,
+        pipe: u32,
+        word: u64,
+        parts: &'a [&'a [u8]],
+    ) -> Pin<Box<dyn Future<Output = Result<(), transport::SendError>> + Send + 'a>>;
+
+    /// Starts a coroutine.
+    fn spawn(&self, coroutine: Coroutine);
+}

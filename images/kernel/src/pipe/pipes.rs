@@ -1,0 +1,395 @@
+//! This VM's ends of all pipes, and what happens when a notice arrives.
+//!
+//! Locks: the tables' before a pipe's; no notice is sent under either.
+
+use super::names::{Activity, Origin, PipeName, Target};
+use super::receiver::{Admission, Admit, Inlet, Pipe, Receiver};
+use super::sender::{OpenError, Outlet, SendError, Sender};
+use super::slots::Slots;
+use super::wire::{self, Kind, Open, Refusal, Slot};
+use super::{Body, Carrier, MAX_ENDS, WINDOW};
+use crate::executor::lock;
+use crate::protocol::{Incarnation, decode, encode};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Most notices to a VM that wait for room; one that sends and does not read
+/// gets no more. In good order each end waits for few.
+const MAX_OWED: usize = 8 * MAX_ENDS;
+
+/// What made no sense, and what came too late to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Sending ends asked for at pipes that do not exist, or no longer.
+    pub no_such_pipe: u64,
+    /// Sending ends that a pipe's owner or [`MAX_ENDS`] refused.
+    pub refused: u64,
+    /// Notices that do not decode.
+    pub malformed: u64,
+    /// Messages for which their sender had no credit; it lost its end.
+    pub overrun: u64,
+    /// Notices for an end that is gone, or is another VM's.
+    pub stale: u64,
+    /// Notices for a VM that does not take them.
+    pub dropped: u64,
+}
+
+/// The counts, by what is counted.
+#[derive(Default)]
+struct Counts([AtomicU64; 6]);
+
+#[derive(Clone, Copy)]
+enum Count {
+    NoSuchPipe,
+    Refused,
+    Malformed,
+    Overrun,
+    Stale,
+    Dropped,
+}
+
+impl Counts {
+    fn add(&self, what: Count) {
+        self.0[what as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// This VM's ends of all pipes.
+pub struct Pipes {
+    carrier: Arc<dyn Carrier>,
+    tables: Mutex<Tables>,
+    owed: Arc<Owed>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Tables {
+    pipes: Slots<Arc<Pipe>>,
+    inlets: Slots<Arc<Inlet>>,
+    outlets: Slots<Arc<Outlet>>,
+    mailboxes: HashMap<Activity, Slot>,
+    /// Inlets by the VM of their sender.
+    ends: HashMap<Incarnation, usize>,
+}
+
+impl Tables {
+    fn pipe(&self, target: Target) -> Option<(Slot, Arc<Pipe>)> {
+        let slot = match target {
+            Target::Pipe(index, generation) => Slot { index, generation },
+            Target::Mailbox(task_force, index) => *self.mailboxes.get(&(task_force, index))?,
+        };
+        Some((slot, self.pipes.get(slot)?.clone()))
+    }
+
+    /// Keeps a sending end, unless its VM has too many or the pipe is gone by now.
+    fn admit(&mut self, pipe: Slot, inlet: Arc<Inlet>) -> Result<Slot, Refusal> {
+        if self.pipes.get(pipe).is_none() {
+            return Err(Refusal::NoSuchPipe);
+        }
+        let ends = self.ends.entry(inlet.origin.vm).or_default();
+        if *ends >= MAX_ENDS {
+            return Err(Refusal::TooMany);
+        }
+        *ends += 1;
+        inlet.pipe.enter(inlet.holds);
+        Ok(self.inlets.insert(inlet))
+    }
+
+    /// The inlet of this name, if it is `from`'s.
+    fn inlet(&self, from: Incarnation, slot: Slot) -> Option<&Arc<Inlet>> {
+        self.inlets.get(slot).filter(|inlet| inlet.origin.vm == from)
+    }
+
+    fn forget(&mut self, inlets: &[Arc<Inlet>]) {
+        for inlet in inlets {
+            let Some(ends) = self.ends.get_mut(&inlet.origin.vm) else { continue };
+            *ends -= 1;
+            if *ends == 0 {
+                self.ends.remove(&inlet.origin.vm);
+            }
+        }
+    }
+}
+
+impl Pipes {
+    /// No ends yet. Whoever carries the notices hands them to [`Pipes::take`],
+    /// and tells of deaths by [`Pipes::died`].
+    pub fn new(carrier: Arc<dyn Carrier>) -> Arc<Self> {
+        Arc::new(Self { carrier, tables: Mutex::default(), owed: Arc::default(), counts: Counts::default() })
+    }
+
+    /// Who this VM is.
+    pub fn own(&self) -> Incarnation {
+        self.carrier.own()
+    }
+
+    /// What made no sense until now.
+    pub fn counters(&self) -> Counters {
+        let [no_such_pipe, refused, malformed, overrun, stale, dropped] =
+            std::array::from_fn(|what| self.counts.0[what].load(Ordering::Relaxed));
+        Counters { no_such_pipe, refused, malformed, overrun, stale, dropped }
+    }
+
+    /// How many pipes, sending ends to them, and sending ends of this VM's there are.
+    pub fn ends(&self) -> (usize, usize, usize) {
+        let tables = lock(&self.tables);
+        (tables.pipes.iter().count(), tables.inlets.iter().count(), tables.outlets.iter().count())
+    }
+
+    /// Makes a pipe whose reading end is here.
+    pub fn create(self: &Arc<Self>, admit: Admit) -> Receiver {
+        let pipe = Pipe::new(admit, false);
+        let slot = lock(&self.tables).pipes.insert(pipe.clone());
+        Receiver { pipes: self.clone(), pipe, slot }
+    }
+
+    /// Makes the mailbox of an activity of this VM: a pipe that the others find
+    /// by the activity's name. `None` if it has one.
+    pub fn create_mailbox(self: &Arc<Self>, activity: Activity, admit: Admit) -> Option<Receiver> {
+        let pipe = Pipe::new(admit, true);
+        let mut tables = lock(&self.tables);
+        if tables.mailboxes.contains_key(&activity) {
+            return None;
+        }
+        let slot = tables.pipes.insert(pipe.clone());
+        tables.mailboxes.insert(activity, slot);
+        drop(tables);
+        Some(Receiver { pipes: self.clone(), pipe, slot })
+    }
+
+    /// Opens a sending end of the pipe `name`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(
+        self: &Arc<Self>,
+        name: PipeName,
+        activity: Option<Activity>,
+    ) -> Result<Sender, OpenError> {
+        self.open_at(name.home, Target::Pipe(name.number, name.generation), activity).await
+    }
+
+    /// Opens a sending end of whatever `target` names at the VM `home`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_at(
+        self: &Arc<Self>,
+        home: Incarnation,
+        target: Target,
+        activity: Option<Activity>,
+    ) -> Result<Sender, OpenError> {
+        let outlet = Outlet::new(home);
+        let slot = lock(&self.tables).outlets.insert(outlet.clone());
+        let sender = Sender { pipes: self.clone(), outlet, slot };
+        let body = encode(&Open { target, end: slot, activity });
+        let word = wire::word(Kind::Open, 0, 0);
+        self.carry_wait(home, 0, word, &body).await.map_err(|_| OpenError::PeerDied)?;
+        sender.outlet.settled().await?;
+        Ok(sender)
+    }
+
+    /// Takes a notice that arrived.
+    pub fn take(&self, from: Incarnation, index: u32, word: u64, body: Body) {
+        let Some((kind, argument, generation)) = wire::parse(word) else {
+            return self.counts.add(Count::Malformed);
+        };
+        let slot = Slot { index, generation };
+        match kind {
+            Kind::Open => self.take_open(from, &body),
+            Kind::Data => self.take_message(from, slot, body),
+            Kind::Close => self.take_close(from, slot),
+            Kind::Opened => self.take_opened(from, slot, argument, &body),
+            Kind::Refused => self.at_outlet(from, slot, |o| o.refused(Refusal::from_argument(argument))),
+            Kind::Credit => self.at_outlet(from, slot, |outlet| outlet.credit(argument)),
+            Kind::Closed => self.at_outlet(from, slot, |outlet| outlet.over(SendError::Closed)),
+        }
+    }
+
+    fn take_open(&self, from: Incarnation, body: &[u8]) {
+        let Ok(open) = decode::<Open>(body) else {
+            return self.counts.add(Count::Malformed);
+        };
+        match self.admit(from, &open) {
+            Ok(inlet) => self.post(from, open.end, Kind::Opened, WINDOW, &encode(&inlet)),
+            Err(why) => {
+                self.counts.add(match why {
+                    Refusal::NoSuchPipe => Count::NoSuchPipe,
+                    Refusal::NotAllowed | Refusal::TooMany => Count::Refused,
+                });
+                self.post(from, open.end, Kind::Refused, why as u32, &[]);
+            }
+        }
+    }
+
+    fn admit(&self, from: Incarnation, open: &Open) -> Result<Slot, Refusal> {
+        let found = lock(&self.tables).pipe(open.target);
+        let (slot, pipe) = found.ok_or(Refusal::NoSuchPipe)?;
+        let origin = Origin { vm: from, activity: open.activity };
+        let holds = match (pipe.admit)(&origin) {
+            Admission::Refused => return Err(Refusal::NotAllowed),
+            Admission::Holds => true,
+            Admission::Passes => false,
+        };
+        let inlet = Inlet::new(pipe, origin, open.end, holds);
+        lock(&self.tables).admit(slot, inlet)
+    }
+
+    fn take_message(&self, from: Incarnation, slot: Slot, body: Body) {
+        let Some(inlet) = lock(&self.tables).inlet(from, slot).cloned() else {
+            return self.counts.add(Count::Stale);
+        };
+        if !inlet.pipe.clone().arrive(inlet.clone(), body) {
+            self.counts.add(Count::Overrun);
+            self.take_close(from, slot);
+            self.post(from, inlet.end, Kind::Closed, wire::OVERRUN, &[]);
+        }
+    }
+
+    fn take_close(&self, from: Incarnation, slot: Slot) {
+        let closed = {
+            let mut tables = lock(&self.tables);
+            let closed = tables.inlet(from, slot).cloned();
+            if closed.is_some() {
+                tables.inlets.remove(slot);
+            }
+            tables.forget(closed.as_slice());
+            closed
+        };
+        match closed {
+            Some(inlet) => inlet.pipe.leave(&inlet, false),
+            None => self.counts.add(Count::Stale),
+        }
+    }
+
+    fn take_opened(&self, from: Incarnation, slot: Slot, window: u32, body: &[u8]) {
+        let Ok(inlet) = decode::<Slot>(body) else {
+            return self.counts.add(Count::Malformed);
+        };
+        let outlet = lock(&self.tables).outlets.get(slot).cloned();
+        if !outlet.is_some_and(|outlet| outlet.home == from && outlet.opened(inlet, window)) {
+            // Nobody waits for it any more.
+            self.post(from, inlet, Kind::Close, 0, &[]);
+        }
+    }
+
+    fn at_outlet(&self, from: Incarnation, slot: Slot, change: impl FnOnce(&Outlet)) {
+        let outlet = lock(&self.tables).outlets.get(slot).cloned();
+        match outlet.filter(|outlet| outlet.home == from) {
+            Some(outlet) => change(&outlet),
+            None => self.counts.add(Count::Stale),
+        }
+    }
+
+    /// A VM died; everything that it sent has been taken.
+    pub fn died(&self, who: Incarnation) {
+        let (inlets, outlets) = {
+            let mut tables = lock(&self.tables);
+            tables.ends.remove(&who);
+            let inlets = tables.inlets.remove_where(|inlet| inlet.origin.vm == who);
+            let outlets: Vec<_> = tables.outlets.iter().map(|(_, outlet)| outlet.clone()).collect();
+            (inlets, outlets)
+        };
+        inlets.iter().for_each(|inlet| inlet.pipe.leave(inlet, true));
+        outlets.iter().filter(|outlet| outlet.home == who).for_each(|o| o.over(SendError::PeerDied));
+    }
+
+    /// The reading end of a pipe was closed.
+    pub(super) fn close_pipe(&self, slot: Slot, pipe: &Arc<Pipe>) {
+        let inlets = {
+            let mut tables = lock(&self.tables);
+            tables.pipes.remove(slot);
+            tables.mailboxes.retain(|_, mailbox| *mailbox != slot);
+            let inlets = tables.inlets.remove_where(|inlet| Arc::ptr_eq(&inlet.pipe, pipe));
+            tables.forget(&inlets);
+            inlets
+        };
+        for inlet in inlets {
+            inlet.pipe.leave(&inlet, false);
+            self.post(inlet.origin.vm, inlet.end, Kind::Closed, wire::CLOSED, &[]);
+        }
+    }
+
+    /// A sending end was closed.
+    pub(super) fn close_end(&self, slot: Slot, outlet: &Outlet) {
+        lock(&self.tables).outlets.remove(slot);
+        if let Some(inlet) = outlet.close() {
+            self.post(outlet.home, inlet, Kind::Close, 0, &[]);
+        }
+    }
+
+    /// Sends a notice, at once or not at all; to this VM itself without a detour.
+    pub(super) fn carry(
+        &self,
+        to: Incarnation,
+        slot: Slot,
+        kind: Kind,
+        argument: u32,
+        body: &[u8],
+    ) -> Result<(), transport::SendError> {
+        let word = wire::word(kind, argument, slot.generation);
+        if to == self.own() {
+            self.take(to, slot.index, word, body.to_vec());
+            return Ok(());
+        }
+        self.carrier.notify(to, slot.index, word, &[body])
+    }
+
+    /// The same, waiting for room.
+    pub(super) async fn carry_wait(
+        &self,
+        to: Incarnation,
+        index: u32,
+        word: u64,
+        body: &[u8],
+    ) -> Result<(), transport::SendError> {
+        if to == self.own() {
+            self.take(to, index, word, body.to_vec());
+            return Ok(());
+        }
+        self.carrier.notify_wait(to, index, word, &[body]).await
+    }
+
+    /// Sends a notice now or as soon as there is room.
+    pub(super) fn post(&self, to: Incarnation, slot: Slot, kind: Kind, argument: u32, body: &[u8]) {
+        // Who died needs no telling.
+        if self.carry(to, slot, kind, argument, body) != Err(transport::SendError::WouldBlock) {
+            return;
+        }
+        if !self.owed.add(to) {
+            return self.counts.add(Count::Dropped);
+        }
+        let (carrier, owed) = (self.carrier.clone(), self.owed.clone());
+        let (word, body) = (wire::word(kind, argument, slot.generation), body.to_vec());
+        self.carrier.spawn(Box::pin(async move {
+            let _ = carrier.notify_wait(to, slot.index, word, &[&body]).await;
+            owed.remove(to);
+        }));
+    }
+}
+
+/// How many notices to each VM wait for room.
+#[derive(Default)]
+struct Owed(Mutex<HashMap<Incarnation, usize>>);
+
+impl Owed {
+    /// Counts one more, unless there are too many.
+    fn add(&self, to: Incarnation) -> bool {
+        let mut owed = lock(&self.0);
+        let count = owed.entry(to).or_default();
+        let fits = *count < MAX_OWED;
+        *count += usize::from(fits);
+        fits
+    }
+
+    fn remove(&self, to: Incarnation) {
+        let mut owed = lock(&self.0);
+        if let Some(count) = owed.get_mut(&to) {
+            *count -= 1;
+            if *count == 0 {
+                owed.remove(&to);
+            }
+        }
+    }
+}
