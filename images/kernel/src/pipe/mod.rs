@@ -54,7 +54,7 @@ pub const WINDOW: u32 = 128 * 1024;
 pub const OVERHEAD: u32 = 64;
 
 /// Most sending ends that the activities of one VM may have at the pipes of another.
-pub const MAX_ENDS: usize = 1024;
+pub const MAX_ENDS: usize = 4096;
 
 /// What a message says.
 pub type Body = Vec<u8>;
