@@ -99,7 +99,7 @@ pub enum OpenError {
     NoSuchPipe,
     /// The pipe belongs to another task force and is not public.
     NotAllowed,
-    /// The caller's node has too many sending ends there.
+    /// The pipe has too many sending ends (128), or of the caller's (16).
     TooMany,
     /// The pipe's node died.
     NodeDied,
@@ -110,7 +110,7 @@ impl fmt::Display for OpenError {
         f.write_str(match self {
             Self::NoSuchPipe => "there is no such pipe, or it has been closed",
             Self::NotAllowed => "the pipe belongs to another task force, which did not make it public",
-            Self::TooMany => "this node has too many sending ends there; close some",
+            Self::TooMany => "the pipe has too many sending ends; close or share some",
             Self::NodeDied => "the node of the pipe died",
         })
     }
@@ -259,7 +259,7 @@ pub fn wait(receivers: &[&Receiver], timeout: Option<Duration>) -> Vec<usize> {
     system::get().wait(&receivers, timeout)
 }
 
-/// A sending end of a pipe. When it is dropped, it is closed.
+/// A sending end of a pipe. Threads may share it. When it is dropped, it is closed.
 #[derive(Debug)]
 pub struct Sender(u64);
 

@@ -26,6 +26,7 @@ fn main() {
         program!("echo", sharing::echo),
         program!("adder", sharing::adder),
         program!("pipes", pipes::many),
+        program!("pipe-sum", pipes::pipe_sum),
         program!("pipe-errors", pipes::errors),
         program!("sink", pipes::sink),
         program!("source", pipes::source),

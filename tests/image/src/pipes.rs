@@ -21,6 +21,29 @@ fn told() -> Name {
     Name::try_from(&cyanea::receive().expect("activity 0 is alive").body[..]).expect("it is a name")
 }
 
+/// The example of `docs/programs.md`.
+pub fn pipe_sum() -> Result<(), Box<dyn std::error::Error>> {
+    let me = cyanea::activity();
+    if me.index > 0 {
+        let name = Name::try_from(&cyanea::receive()?.body[..])?;
+        Sender::open(name)?.send(&(me.index as u64).to_le_bytes())?;
+        return Ok(());
+    }
+    let numbers = Receiver::new();
+    // Whoever comes and goes: it does not end while this one is open.
+    let _open = Sender::open(numbers.name())?;
+    for other in 1..me.count {
+        cyanea::send(other, &numbers.name().to_bytes())?;
+    }
+    let mut sum = 0;
+    for _ in 1..me.count {
+        let message = numbers.receive()?;
+        sum += u64::from_le_bytes(message.body[..].try_into()?);
+    }
+    println!("the sum is {sum}");
+    Ok(())
+}
+
 /// Every activity sends through a pipe of its own to activity 0, which waits
 /// for all of them at once: each arrives whole, once, in order.
 pub fn many() {
@@ -83,7 +106,12 @@ pub fn errors() {
     let closed = pipe.name();
     pipe.close();
     assert_eq!(Sender::open(closed).err(), Some(OpenError::NoSuchPipe));
-    assert_eq!(Sender::open(Name::from_bytes([9; 16])).err(), Some(OpenError::NodeDied));
+    // Names of the launcher, which has no pipes, of nobody, and of a node's life that is not.
+    for (peer, error) in [(0, OpenError::NoSuchPipe), (999, OpenError::NoSuchPipe)] {
+        assert_eq!(Sender::open(at_another_home(closed, peer, 1)).err(), Some(error));
+    }
+    let own = u16::from_le_bytes([closed.to_bytes()[0], closed.to_bytes()[1]]);
+    assert_eq!(Sender::open(at_another_home(closed, own, 99)).err(), Some(OpenError::NodeDied));
     // One that is full, and one that is closed while somebody waits.
     let pipe = Receiver::new();
     (1..me.count).for_each(|to| tell(to, pipe.name()));
@@ -91,6 +119,14 @@ pub fn errors() {
     pipe.close();
     (1..me.count).for_each(|_| drop(cyanea::receive().expect("the others are alive")));
     println!("pipes: errors as they should be, {} activities", me.count);
+}
+
+/// A name that was changed so that its pipe is elsewhere.
+fn at_another_home(name: Name, peer: u16, generation: u32) -> Name {
+    let mut bytes = name.to_bytes();
+    bytes[..2].copy_from_slice(&peer.to_le_bytes());
+    bytes[4..8].copy_from_slice(&generation.to_le_bytes());
+    Name::from_bytes(bytes)
 }
 
 /// Fills a pipe that nobody reads, and waits until it is closed.
@@ -114,8 +150,8 @@ fn answer() {
 pub fn sink() {
     let senders: usize = cyanea::args().first().and_then(|n| n.parse().ok()).unwrap_or(1);
     let pipe = Receiver::public();
-    let hex: String = pipe.name().to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("name {hex}");
+    let mut own = Some(Sender::open(pipe.name()).expect("it is here"));
+    say(pipe.name());
     let mut next = std::collections::HashMap::new();
     loop {
         match pipe.receive() {
@@ -127,15 +163,24 @@ pub fn sink() {
                 if *expected == 100 {
                     println!("100 of activity {}", message.from.activity);
                 }
+                if next.len() == senders {
+                    // Whoever is to come is there.
+                    drop(own.take());
+                }
             }
             Err(ReceiveError::SenderDied(from)) => println!("activity {} died", from.activity),
-            // Those that are there so far have closed their ends; others will come.
-            Err(ReceiveError::Ended) if next.len() < senders => std::thread::sleep(Duration::from_millis(1)),
             Err(error) => return println!("then: {error}"),
         }
     }
 }
 
+/// Says a name, for `named`.
+fn say(name: Name) {
+    let hex: String = name.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    println!("name {hex}");
+}
+
+/// The name that is given.
 fn named() -> Name {
     let hex = cyanea::args().into_iter().next().expect("the name of a pipe");
     let byte = |at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hexadecimal digits");
@@ -168,8 +213,7 @@ pub fn source() -> ExitCode {
 /// A pipe that is not public, whose name it says.
 pub fn private() {
     let pipe = Receiver::new();
-    let hex: String = pipe.name().to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("name {hex}");
+    say(pipe.name());
     println!("received {:?}", pipe.receive().map(|message| message.from.activity));
 }
 

@@ -40,6 +40,12 @@ fn several_pipes_are_waited_for_at_once() {
 }
 
 #[test]
+fn the_documents_example_works() {
+    let machine = Machine::up(TWO_CLUSTERS);
+    assert_eq!(machine.run(7, &["pipe-sum"]), "the sum is 21\n");
+}
+
+#[test]
 fn ends_learn_of_each_other() {
     let machine = Machine::up(TWO_CLUSTERS);
     for activities in [2, 4, 9] {

@@ -18,7 +18,8 @@
 //! - Who sends is known from the ring (the VM) and from that VM's node (the
 //!   activity); the pipe's owner lets it in or not ([`Admission`]) when it opens
 //!   a sending end.
-//! - Whatever a peer sends: no panic, bounded memory, a count in [`Counters`].
+//! - Whatever a peer sends: no panic, memory bounded by the pipes that there are
+//!   ([`MAX_SENDERS`]), a count in [`Counters`] for what makes no sense.
 //!
 //! No hardware: messages go and come through a [`Carrier`].
 
@@ -53,8 +54,11 @@ pub const WINDOW: u32 = 128 * 1024;
 /// What a message takes of the window beyond its bytes: it is kept somewhere.
 pub const OVERHEAD: u32 = 64;
 
-/// Most sending ends that the activities of one VM may have at the pipes of another.
-pub const MAX_ENDS: usize = 4096;
+/// Most sending ends of a pipe: so its unread messages take at most 16 MiB.
+pub const MAX_SENDERS: usize = 128;
+
+/// Most sending ends of a pipe that one activity has. Its threads can share one.
+pub const MAX_SENDERS_OF_ONE: usize = 16;
 
 /// What a message says.
 pub type Body = Vec<u8>;

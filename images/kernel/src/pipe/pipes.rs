@@ -7,52 +7,33 @@ use super::receiver::{Admission, Admit, Inlet, Pipe, Receiver};
 use super::sender::{OpenError, Outlet, SendError, Sender};
 use super::slots::Slots;
 use super::wire::{self, Kind, Open, Refusal, Slot};
-use super::{Body, Carrier, MAX_ENDS, WINDOW};
+use super::{Body, Carrier, MAX_SENDERS, MAX_SENDERS_OF_ONE, WINDOW};
 use crate::executor::lock;
-use crate::protocol::{Incarnation, decode, encode};
+use crate::protocol::{Incarnation, Peer, decode, encode};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Most notices to a VM that wait for room; one that sends and does not read
 /// gets no more. In good order each end waits for few.
-const MAX_OWED: usize = 8 * MAX_ENDS;
+const MAX_OWED: usize = 16 * 1024;
 
-/// What made no sense, and what came too late to.
+/// What made no sense of a peer, or came too late to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Sending ends asked for at pipes that do not exist, or no longer.
+    /// It asked for sending ends of pipes that do not exist, or no longer.
     pub no_such_pipe: u64,
-    /// Sending ends that a pipe's owner or [`MAX_ENDS`] refused.
-    pub refused: u64,
-    /// Notices that do not decode.
+    /// It asked for sending ends that a pipe's owner refused.
+    pub not_allowed: u64,
+    /// It asked for more sending ends than there may be.
+    pub too_many: u64,
+    /// It sent notices that do not decode.
     pub malformed: u64,
-    /// Messages for which their sender had no credit; it lost its end.
+    /// It sent messages for which it had no credit, and lost the end.
     pub overrun: u64,
-    /// Notices for an end that is gone, or is another VM's.
+    /// It sent to ends that are gone, or are another VM's.
     pub stale: u64,
-    /// Notices for a VM that does not take them.
+    /// It did not take what it was to be told.
     pub dropped: u64,
-}
-
-/// The counts, by what is counted.
-#[derive(Default)]
-struct Counts([AtomicU64; 6]);
-
-#[derive(Clone, Copy)]
-enum Count {
-    NoSuchPipe,
-    Refused,
-    Malformed,
-    Overrun,
-    Stale,
-    Dropped,
-}
-
-impl Counts {
-    fn add(&self, what: Count) {
-        self.0[what as usize].fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// This VM's ends of all pipes.
@@ -60,7 +41,7 @@ pub struct Pipes {
     carrier: Arc<dyn Carrier>,
     tables: Mutex<Tables>,
     owed: Arc<Owed>,
-    counts: Counts,
+    counters: Mutex<HashMap<Peer, Counters>>,
 }
 
 #[derive(Default)]
@@ -69,8 +50,6 @@ struct Tables {
     inlets: Slots<Arc<Inlet>>,
     outlets: Slots<Arc<Outlet>>,
     mailboxes: HashMap<Activity, Slot>,
-    /// Inlets by the VM of their sender.
-    ends: HashMap<Incarnation, usize>,
 }
 
 impl Tables {
@@ -82,17 +61,15 @@ impl Tables {
         Some((slot, self.pipes.get(slot)?.clone()))
     }
 
-    /// Keeps a sending end, unless its VM has too many or the pipe is gone by now.
+    /// Keeps a sending end, unless there are too many or the pipe is gone by now.
     fn admit(&mut self, pipe: Slot, inlet: Arc<Inlet>) -> Result<Slot, Refusal> {
-        if self.pipes.get(pipe).is_none() {
-            return Err(Refusal::NoSuchPipe);
-        }
-        let ends = self.ends.entry(inlet.origin.vm).or_default();
-        if *ends >= MAX_ENDS {
+        let home = self.pipes.get(pipe).ok_or(Refusal::NoSuchPipe)?;
+        let others = || self.inlets.iter().filter(|(_, other)| Arc::ptr_eq(&other.pipe, home));
+        let of_one = others().filter(|(_, other)| other.origin == inlet.origin).count();
+        if others().count() >= MAX_SENDERS || of_one >= MAX_SENDERS_OF_ONE {
             return Err(Refusal::TooMany);
         }
-        *ends += 1;
-        inlet.pipe.enter(inlet.holds);
+        home.enter(inlet.holds);
         Ok(self.inlets.insert(inlet))
     }
 
@@ -100,23 +77,13 @@ impl Tables {
     fn inlet(&self, from: Incarnation, slot: Slot) -> Option<&Arc<Inlet>> {
         self.inlets.get(slot).filter(|inlet| inlet.origin.vm == from)
     }
-
-    fn forget(&mut self, inlets: &[Arc<Inlet>]) {
-        for inlet in inlets {
-            let Some(ends) = self.ends.get_mut(&inlet.origin.vm) else { continue };
-            *ends -= 1;
-            if *ends == 0 {
-                self.ends.remove(&inlet.origin.vm);
-            }
-        }
-    }
 }
 
 impl Pipes {
     /// No ends yet. Whoever carries the notices hands them to [`Pipes::take`],
     /// and tells of deaths by [`Pipes::died`].
     pub fn new(carrier: Arc<dyn Carrier>) -> Arc<Self> {
-        Arc::new(Self { carrier, tables: Mutex::default(), owed: Arc::default(), counts: Counts::default() })
+        Arc::new(Self { carrier, tables: Mutex::default(), owed: Arc::default(), counters: Mutex::default() })
     }
 
     /// Who this VM is.
@@ -124,11 +91,13 @@ impl Pipes {
         self.carrier.own()
     }
 
-    /// What made no sense until now.
-    pub fn counters(&self) -> Counters {
-        let [no_such_pipe, refused, malformed, overrun, stale, dropped] =
-            std::array::from_fn(|what| self.counts.0[what].load(Ordering::Relaxed));
-        Counters { no_such_pipe, refused, malformed, overrun, stale, dropped }
+    /// What has made no sense of `peer` until now.
+    pub fn counters(&self, peer: Peer) -> Counters {
+        lock(&self.counters).get(&peer).copied().unwrap_or_default()
+    }
+
+    fn count(&self, of: Incarnation, what: impl FnOnce(&mut Counters) -> &mut u64) {
+        *what(lock(&self.counters).entry(of.peer).or_default()) += 1;
     }
 
     /// How many pipes, sending ends to them, and sending ends of this VM's there are.
@@ -193,7 +162,7 @@ impl Pipes {
     /// Takes a notice that arrived.
     pub fn take(&self, from: Incarnation, index: u32, word: u64, body: Body) {
         let Some((kind, argument, generation)) = wire::parse(word) else {
-            return self.counts.add(Count::Malformed);
+            return self.count(from, |counters| &mut counters.malformed);
         };
         let slot = Slot { index, generation };
         match kind {
@@ -209,14 +178,15 @@ impl Pipes {
 
     fn take_open(&self, from: Incarnation, body: &[u8]) {
         let Ok(open) = decode::<Open>(body) else {
-            return self.counts.add(Count::Malformed);
+            return self.count(from, |counters| &mut counters.malformed);
         };
         match self.admit(from, &open) {
             Ok(inlet) => self.post(from, open.end, Kind::Opened, WINDOW, &encode(&inlet)),
             Err(why) => {
-                self.counts.add(match why {
-                    Refusal::NoSuchPipe => Count::NoSuchPipe,
-                    Refusal::NotAllowed | Refusal::TooMany => Count::Refused,
+                self.count(from, |counters| match why {
+                    Refusal::NoSuchPipe => &mut counters.no_such_pipe,
+                    Refusal::NotAllowed => &mut counters.not_allowed,
+                    Refusal::TooMany => &mut counters.too_many,
                 });
                 self.post(from, open.end, Kind::Refused, why as u32, &[]);
             }
@@ -238,10 +208,10 @@ impl Pipes {
 
     fn take_message(&self, from: Incarnation, slot: Slot, body: Body) {
         let Some(inlet) = lock(&self.tables).inlet(from, slot).cloned() else {
-            return self.counts.add(Count::Stale);
+            return self.count(from, |counters| &mut counters.stale);
         };
         if !inlet.pipe.clone().arrive(inlet.clone(), body) {
-            self.counts.add(Count::Overrun);
+            self.count(from, |counters| &mut counters.overrun);
             self.take_close(from, slot);
             self.post(from, inlet.end, Kind::Closed, wire::OVERRUN, &[]);
         }
@@ -250,22 +220,18 @@ impl Pipes {
     fn take_close(&self, from: Incarnation, slot: Slot) {
         let closed = {
             let mut tables = lock(&self.tables);
-            let closed = tables.inlet(from, slot).cloned();
-            if closed.is_some() {
-                tables.inlets.remove(slot);
-            }
-            tables.forget(closed.as_slice());
-            closed
+            let is_its_own = tables.inlet(from, slot).is_some();
+            is_its_own.then(|| tables.inlets.remove(slot)).flatten()
         };
         match closed {
             Some(inlet) => inlet.pipe.leave(&inlet, false),
-            None => self.counts.add(Count::Stale),
+            None => self.count(from, |counters| &mut counters.stale),
         }
     }
 
     fn take_opened(&self, from: Incarnation, slot: Slot, window: u32, body: &[u8]) {
         let Ok(inlet) = decode::<Slot>(body) else {
-            return self.counts.add(Count::Malformed);
+            return self.count(from, |counters| &mut counters.malformed);
         };
         let outlet = lock(&self.tables).outlets.get(slot).cloned();
         if !outlet.is_some_and(|outlet| outlet.home == from && outlet.opened(inlet, window)) {
@@ -278,7 +244,7 @@ impl Pipes {
         let outlet = lock(&self.tables).outlets.get(slot).cloned();
         match outlet.filter(|outlet| outlet.home == from) {
             Some(outlet) => change(&outlet),
-            None => self.counts.add(Count::Stale),
+            None => self.count(from, |counters| &mut counters.stale),
         }
     }
 
@@ -286,7 +252,6 @@ impl Pipes {
     pub fn died(&self, who: Incarnation) {
         let (inlets, outlets) = {
             let mut tables = lock(&self.tables);
-            tables.ends.remove(&who);
             let inlets = tables.inlets.remove_where(|inlet| inlet.origin.vm == who);
             let outlets: Vec<_> = tables.outlets.iter().map(|(_, outlet)| outlet.clone()).collect();
             (inlets, outlets)
@@ -301,9 +266,7 @@ impl Pipes {
             let mut tables = lock(&self.tables);
             tables.pipes.remove(slot);
             tables.mailboxes.retain(|_, mailbox| *mailbox != slot);
-            let inlets = tables.inlets.remove_where(|inlet| Arc::ptr_eq(&inlet.pipe, pipe));
-            tables.forget(&inlets);
-            inlets
+            tables.inlets.remove_where(|inlet| Arc::ptr_eq(&inlet.pipe, pipe))
         };
         for inlet in inlets {
             inlet.pipe.leave(&inlet, false);
@@ -358,7 +321,7 @@ impl Pipes {
             return;
         }
         if !self.owed.add(to) {
-            return self.counts.add(Count::Dropped);
+            return self.count(to, |counters| &mut counters.dropped);
         }
         let (carrier, owed) = (self.carrier.clone(), self.owed.clone());
         let (word, body) = (wire::word(kind, argument, slot.generation), body.to_vec());

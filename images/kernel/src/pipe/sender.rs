@@ -47,7 +47,7 @@ pub enum OpenError {
     NoSuchPipe,
     /// The pipe is not for this sender.
     NotAllowed,
-    /// This VM has too many sending ends there.
+    /// The pipe has too many sending ends, or too many of this sender's.
     TooMany,
     /// The pipe's VM is dead.
     PeerDied,
@@ -58,7 +58,7 @@ impl fmt::Display for OpenError {
         f.write_str(match self {
             Self::NoSuchPipe => "there is no such pipe, or it has been closed",
             Self::NotAllowed => "the pipe is not open to this sender",
-            Self::TooMany => "this VM has too many sending ends there; close some",
+            Self::TooMany => "the pipe has too many sending ends; close or share some",
             Self::PeerDied => "the pipe's VM is dead",
         })
     }

@@ -93,7 +93,7 @@ pub enum Refusal {
     NoSuchPipe = 1,
     /// The pipe is not for this sender.
     NotAllowed = 2,
-    /// The sender's VM has too many ends here.
+    /// The pipe has too many sending ends, or too many of this sender's.
     TooMany = 3,
 }
 

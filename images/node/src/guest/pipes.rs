@@ -5,7 +5,9 @@ use crate::activity::Activity;
 use cyanea::pipe::{Access, Message, NAME_BYTES, OpenError, Origin, ReceiveError, SendError};
 use cyanea::{Error, Pipes};
 use futures_util::future::{Either, select};
+use kernel::membership::Role;
 use kernel::pipe::{self, Event, PipeName, Receiver, Sender, Target, wait_any};
+use kernel::protocol::Peer;
 use runtime::thread::{AfterCall, within_call};
 use std::future::{Future, pending};
 use std::pin::pin;
@@ -102,6 +104,11 @@ impl Node {
         }
     }
 
+    fn is_node(&self, peer: Peer) -> bool {
+        let peers = &self.activities.messenger.membership().description().peers;
+        peers.get(usize::from(peer.0)).is_some_and(|peer| peer.role == Role::Node)
+    }
+
     fn send_or_wait(&self, activity: &Activity, sender: &Sender, body: &[u8]) -> Result<(), SendError> {
         let sent = match sender.try_send(body) {
             Err(pipe::SendError::WouldBlock) => {
@@ -161,8 +168,12 @@ impl Pipes for Node {
     fn open(&self, name: [u8; NAME_BYTES]) -> Result<u64, OpenError> {
         let activity = self.program();
         within_call(AfterCall::MayEnd, || {
-            let own = Some(activity.placement.key);
-            let opening = self.activities.pipes.open(PipeName::from_bytes(&name), own);
+            let (name, own) = (PipeName::from_bytes(&name), Some(activity.placement.key));
+            // Nobody else has pipes of programs, nor answers.
+            if !self.is_node(name.home.peer) {
+                return Err(OpenError::NoSuchPipe);
+            }
+            let opening = self.activities.pipes.open(name, own);
             let opened = self.unless_stopped(&activity, opening).unwrap_or(Err(pipe::OpenError::NoSuchPipe));
             opened.map(|sender| activity.ends.keep(sender)).map_err(open_error)
         })

@@ -5,8 +5,8 @@ use super::network::{Network, incarnation};
 use crate::executor::lock;
 use crate::pipe::wire::{self, Kind, Slot};
 use crate::pipe::*;
-use crate::protocol::encode;
 use crate::protocol::tasks::TaskForceId;
+use crate::protocol::{Peer, encode};
 use std::future::{Future, pending, ready};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -58,7 +58,7 @@ fn a_message_arrives_with_its_senders_name() {
         drop(sender);
         network.settle();
         assert_eq!(receiver.try_receive().unwrap_err(), ReceiveError::Ended);
-        assert_eq!(network.pipes[0].counters(), Counters::default());
+        assert_eq!(network.pipes[0].counters(Peer(vm as u16)), Counters::default());
     }
 }
 
@@ -140,7 +140,7 @@ fn a_name_that_is_no_longer_true_is_an_error() {
     for wrong in [old, Target::Pipe(99, 1), Target::Mailbox(TASK_FORCE, 0)] {
         assert_eq!(open(&network, 1, 0, wrong, 0).err(), Some(OpenError::NoSuchPipe));
     }
-    assert_eq!(network.pipes[0].counters().no_such_pipe, 3);
+    assert_eq!(network.pipes[0].counters(Peer(1)).no_such_pipe, 3);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn the_owner_says_who_may_send() {
     assert!(open(&network, 1, 0, target(&receiver), 5).is_ok());
     assert_eq!(open(&network, 1, 0, target(&receiver), 4).err(), Some(OpenError::NotAllowed));
     assert_eq!(open(&network, 0, 0, target(&receiver), 5).err(), Some(OpenError::NotAllowed));
-    assert_eq!(network.pipes[0].counters().refused, 2);
+    assert_eq!(network.pipes[0].counters(Peer(1)).not_allowed, 1);
 }
 
 #[test]
@@ -251,15 +251,18 @@ fn a_send_that_is_given_up_sends_nothing_and_costs_nothing() {
 }
 
 #[test]
-fn a_vm_has_only_so_many_ends_elsewhere() {
+fn a_pipe_has_only_so_many_sending_ends() {
     let network = Network::new(3, 10);
     let receiver = network.pipes[0].create(anybody());
-    let ends: Vec<_> = (0..MAX_ENDS).map(|_| open(&network, 1, 0, target(&receiver), 1).unwrap()).collect();
-    assert_eq!(open(&network, 1, 0, target(&receiver), 1).err(), Some(OpenError::TooMany));
-    assert!(open(&network, 2, 0, target(&receiver), 1).is_ok());
+    let open = |vm, index| open(&network, vm, 0, target(&receiver), index);
+    let mut ends: Vec<_> = (0..MAX_SENDERS_OF_ONE).map(|_| open(1, 0).unwrap()).collect();
+    assert_eq!(open(1, 0).err(), Some(OpenError::TooMany));
+    ends.extend((MAX_SENDERS_OF_ONE..MAX_SENDERS).map(|index| open(1, index as u16).unwrap()));
+    assert_eq!(open(2, 0).err(), Some(OpenError::TooMany));
+    assert_eq!(network.pipes[0].counters(Peer(2)).too_many, 1);
     drop(ends);
     network.settle();
-    assert!(open(&network, 1, 0, target(&receiver), 1).is_ok());
+    assert!(open(2, 0).is_ok());
 }
 
 #[test]
@@ -270,7 +273,7 @@ fn a_sender_that_ignores_its_credit_loses_its_end() {
     for _ in 0..10 {
         network.pipes[0].take(incarnation(1), 0, word, vec![0; MAX_MESSAGE]);
     }
-    assert_eq!(network.pipes[0].counters().overrun, 1);
+    assert_eq!(network.pipes[0].counters(Peer(1)).overrun, 1);
     assert_eq!(network.pipes[0].ends(), (1, 0, 0));
     receiver.try_receive().unwrap();
     receiver.try_receive().unwrap();
@@ -290,7 +293,10 @@ fn nobody_sends_through_another_vms_end() {
     network.pipes[0].take(forger, 0, wire::word(Kind::Open, 0, 0), vec![255; 3]);
     let nowhere = encode(&Slot { index: 5, generation: 5 });
     network.pipes[1].take(forger, 0, wire::word(Kind::Opened, 9, 1), nowhere);
-    assert_eq!(network.pipes[0].counters(), Counters { malformed: 2, stale: 5, ..Counters::default() });
+    assert_eq!(
+        network.pipes[0].counters(Peer(2)),
+        Counters { malformed: 2, stale: 5, ..Counters::default() }
+    );
     assert_eq!(receiver.try_receive().unwrap_err(), ReceiveError::WouldBlock);
     sender.try_send(b"still mine").unwrap();
     network.settle();
