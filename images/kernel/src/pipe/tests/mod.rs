@@ -1,5 +1,6 @@
 //! Pipes between VMs without hardware.
 
+mod hostile;
 mod model;
 mod network;
 mod rules;

@@ -20,7 +20,7 @@ struct Plan {
     vm: usize,
     to: usize,
     sizes: Vec<usize>,
-    /// Whether it tries, rather than waits, and tries again when it has a turn.
+    /// Whether it tries before it waits.
     tries: bool,
 }
 
@@ -74,7 +74,7 @@ async fn send_all(pipes: Arc<Pipes>, name: PipeName, id: u16, plan: Plan, told: 
         message[2..4].copy_from_slice(&(number as u16).to_le_bytes());
         let sent = match plan.tries {
             false => sender.send(&message).await,
-            true => try_often(&sender, &message).await,
+            true => try_first(&sender, &message).await,
         };
         match sent {
             Ok(()) => lock(&told).sent += 1,
@@ -88,13 +88,11 @@ async fn send_all(pipes: Arc<Pipes>, name: PipeName, id: u16, plan: Plan, told: 
     lock(&told).over = true;
 }
 
-async fn try_often(sender: &crate::pipe::Sender, message: &[u8]) -> Result<(), SendError> {
-    loop {
-        match sender.try_send(message) {
-            // A turn later; what it waits for shows up in between, or it waits.
-            Err(SendError::WouldBlock) => return sender.send(message).await,
-            result => return result,
-        }
+/// Tries first, then waits.
+async fn try_first(sender: &crate::pipe::Sender, message: &[u8]) -> Result<(), SendError> {
+    match sender.try_send(message) {
+        Err(SendError::WouldBlock) => sender.send(message).await,
+        result => result,
     }
 }
 

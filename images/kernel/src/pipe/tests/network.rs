@@ -78,6 +78,8 @@ pub(super) struct Network {
     pub(super) links: Arc<Links>,
     pub(super) pipes: Vec<Arc<Pipes>>,
     executors: Vec<Arc<Executor>>,
+    /// One that does not listen to what it is sent.
+    pub(super) deaf: Option<usize>,
 }
 
 impl Network {
@@ -92,7 +94,7 @@ impl Network {
         let executors: Vec<_> = (0..vms).map(|_| Arc::new(Executor::new(|| {}))).collect();
         let vm = |own| Vm { own, links: links.clone(), executor: Arc::clone(&executors[own]) };
         let pipes = (0..vms).map(|own| Pipes::new(Arc::new(vm(own)))).collect();
-        Self { links, pipes, executors }
+        Self { links, pipes, executors, deaf: None }
     }
 
     pub(super) fn lives(&self, vm: usize) -> bool {
@@ -114,7 +116,9 @@ impl Network {
         let next = lock(&self.links.queues).get_mut(&(from, to)).and_then(VecDeque::pop_front);
         let Some((pipe, word, body)) = next else { return false };
         self.links.room.wake_all();
-        self.pipes[to].take(incarnation(from), pipe, word, body);
+        if self.deaf != Some(to) {
+            self.pipes[to].take(incarnation(from), pipe, word, body);
+        }
         true
     }
 
