@@ -9,6 +9,7 @@
 //! * [`boot`]: one VM to `main`; [`bare`]: the image that it is compared with.
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
 //! * [`messages`]: round trips between VMs.
+//! * [`pipes`]: bulk through pipes.
 //! * [`files`]: reading, copying in, and the death of a server.
 //! * [`usage`]: what processes use; [`report`]: lines and JSON.
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod boot;
 mod files;
 mod machine;
 mod messages;
+mod pipes;
 mod report;
 mod ring;
 mod usage;
@@ -57,12 +59,13 @@ impl Bench {
 
 type Part = (&'static str, fn(&mut Bench) -> Result<()>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("ring", ring::host_threads),
     ("boot", boot::one_vm),
     ("up", machine::up),
     ("idle", machine::idle),
     ("messages", messages::round_trips),
+    ("pipes", pipes::bulk),
     ("files", files::files),
 ];
 

@@ -31,7 +31,6 @@ fn main() {
         program!("sink", pipes::sink),
         program!("source", pipes::source),
         program!("private", pipes::private),
-        program!("bulk", pipes::bulk),
         program!("intruder", isolation::intruder),
         program!("files", files::conformance),
         program!("files-and-echo", files_and_echo),

@@ -216,36 +216,3 @@ pub fn private() {
     say(pipe.name());
     println!("received {:?}", pipe.receive().map(|message| message.from.activity));
 }
-
-/// Sends messages of the longest size to the next activity as fast as it can; says how fast.
-pub fn bulk() {
-    let me = cyanea::activity();
-    let megabytes: usize = cyanea::args().first().and_then(|n| n.parse().ok()).unwrap_or(64);
-    let mut buffer = vec![1; cyanea::MAX_MESSAGE];
-    if me.index == 1 {
-        let sender = Sender::open(told()).expect("activity 0 reads");
-        for _ in 0..megabytes * 1_000_000 / buffer.len() {
-            sender.send(&buffer).expect("activity 0 reads");
-        }
-        return;
-    }
-    if me.index > 1 {
-        return;
-    }
-    let pipe = Receiver::new();
-    tell(1, pipe.name());
-    let first = pipe.receive_into(&mut buffer).expect("activity 1 sends").1;
-    let (start, mut bytes) = (std::time::Instant::now(), first);
-    while let Ok((_, size)) = pipe.receive_into(&mut buffer) {
-        bytes += size;
-    }
-    let through = bytes as f64 / start.elapsed().as_secs_f64() / 1e6;
-    let mut target = vec![0; buffer.len()];
-    let start = std::time::Instant::now();
-    for _ in 0..megabytes * 1_000_000 / buffer.len() {
-        target.copy_from_slice(std::hint::black_box(&buffer));
-        std::hint::black_box(&mut target);
-    }
-    let copied = bytes as f64 / start.elapsed().as_secs_f64() / 1e6;
-    println!("bulk: {through:.0} MB/s through a pipe, {copied:.0} MB/s copied");
-}
