@@ -1,8 +1,9 @@
 //! The sending end of a pipe.
 //!
-//! It may send what it has credit for. Credit that is taken for a message that
-//! then is not sent is put back: no message is half sent, whenever the future
-//! that sends it is given up.
+//! It may send what it has credit for; who waits for credit waits in line, so
+//! that a long message is not held up by short ones for ever. Credit that is
+//! taken for a message that then is not sent is put back: no message is half
+//! sent, whenever the future that sends it is given up.
 
 use super::MAX_MESSAGE;
 use super::pipes::Pipes;
@@ -11,6 +12,7 @@ use super::wire::{self, Kind, Refusal, Slot};
 use crate::executor::lock;
 use crate::protocol::Incarnation;
 use crate::waiters::Waiters;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -81,6 +83,8 @@ pub(super) struct Outlet {
     /// The pipe's VM.
     pub(super) home: Incarnation,
     state: Mutex<State>,
+    /// Who waits for credit, by number.
+    line: Mutex<VecDeque<u64>>,
     changes: Waiters,
 }
 
@@ -98,7 +102,8 @@ enum State {
 
 impl Outlet {
     pub(super) fn new(home: Incarnation) -> Arc<Self> {
-        Arc::new(Self { home, state: Mutex::new(State::Opening), changes: Waiters::default() })
+        let (line, changes) = Default::default();
+        Arc::new(Self { home, state: Mutex::new(State::Opening), line, changes })
     }
 
     /// Changes the state; returns what it was.
@@ -146,16 +151,37 @@ impl Outlet {
         });
     }
 
-    /// Takes credit for a message: where it goes.
-    fn take_credit(&self, cost: u32) -> Result<Slot, SendError> {
+    /// Takes credit for a message: where it goes. Only who is first in line may,
+    /// or who is in none if there is none.
+    fn take_credit(&self, cost: u32, place: Option<&Place<'_>>) -> Result<Slot, SendError> {
+        let is_turn = lock(&self.line).front().copied() == place.map(|place| place.number);
         match &mut *lock(&self.state) {
-            State::Open(inlet, credit) if *credit >= cost => {
+            State::Open(inlet, credit) if is_turn && *credit >= cost => {
                 *credit -= cost;
                 Ok(*inlet)
             }
             State::Opening | State::Open(..) => Err(SendError::WouldBlock),
             State::Refused(_) => Err(SendError::Closed),
             State::Over(why) => Err(*why),
+        }
+    }
+
+    fn queue_up(&self) -> Place<'_> {
+        let mut line = lock(&self.line);
+        let number = line.back().map_or(0, |last| last + 1);
+        line.push_back(number);
+        Place { outlet: self, number }
+    }
+
+    /// Waits for credit, in line, and takes it.
+    async fn credit_in_turn(&self, cost: u32) -> Result<Slot, SendError> {
+        let place = self.queue_up();
+        loop {
+            let seen = self.changes.count();
+            match self.take_credit(cost, Some(&place)) {
+                Err(SendError::WouldBlock) => self.changes.wait(seen).await,
+                result => return result,
+            }
         }
     }
 
@@ -188,6 +214,19 @@ pub struct Sender {
     pub(super) slot: Slot,
 }
 
+/// A place in the line of those who wait for credit; left when dropped.
+struct Place<'a> {
+    outlet: &'a Outlet,
+    number: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        lock(&self.outlet.line).retain(|&number| number != self.number);
+        self.outlet.changes.wake_all();
+    }
+}
+
 /// Credit that goes back unless the message was sent.
 struct Refund<'a> {
     outlet: &'a Outlet,
@@ -206,19 +245,13 @@ impl Sender {
     /// # Errors
     /// See [`SendError`]; never `WouldBlock`.
     pub async fn send(&self, message: &[u8]) -> Result<(), SendError> {
-        loop {
-            match self.try_send(message) {
-                Err(SendError::WouldBlock) => {}
-                sent => return sent,
-            }
-            let cost = cost(message.len());
-            let seen = self.outlet.changes.count();
-            match self.outlet.take_credit(cost) {
-                Ok(inlet) => return self.send_when_there_is_room(inlet, message, cost).await,
-                Err(SendError::WouldBlock) => self.outlet.changes.wait(seen).await,
-                Err(why) => return Err(why),
-            }
+        match self.try_send(message) {
+            Err(SendError::WouldBlock) => {}
+            sent => return sent,
         }
+        let cost = cost(message.len());
+        let inlet = self.outlet.credit_in_turn(cost).await?;
+        self.send_when_there_is_room(inlet, message, cost).await
     }
 
     /// Sends a message if that can be done at once.
@@ -230,7 +263,7 @@ impl Sender {
             return Err(SendError::TooLong);
         }
         let cost = cost(message.len());
-        let inlet = self.outlet.take_credit(cost)?;
+        let inlet = self.outlet.take_credit(cost, None)?;
         let refund = Refund { outlet: &self.outlet, cost };
         self.pipes.carry(self.outlet.home, inlet, Kind::Data, 0, message).map_err(error)?;
         std::mem::forget(refund);

@@ -112,6 +112,25 @@ fn a_waiting_sender_goes_on_when_the_reader_reads_and_ends_when_it_closes() {
 }
 
 #[test]
+fn a_long_message_is_not_overtaken_by_short_ones_for_ever() {
+    let network = Network::new(2, 10_000);
+    let (receiver, sender) = pipe_from(&network, 1);
+    while sender.try_send(&[0; 1000]).is_ok() {}
+    let mut long = pin!(sender.send(&[1; MAX_MESSAGE]));
+    assert!(poll(long.as_mut()).is_pending());
+    let mut read = 0;
+    while poll(long.as_mut()).is_pending() {
+        network.settle();
+        // What is read gives short ones room, but they come later.
+        assert_eq!(sender.try_send(&[0; 1000]), Err(SendError::WouldBlock));
+        assert_eq!(receiver.try_receive().unwrap().body.len(), 1000);
+        read += 1;
+        assert!(read < 200, "the long message waits for ever");
+    }
+    assert_eq!(sender.try_send(&[]), Ok(()));
+}
+
+#[test]
 fn deaths_are_errors_on_both_sides() {
     let network = Network::new(3, 10);
     let (receiver, sender) = pipe_from(&network, 1);
