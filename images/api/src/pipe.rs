@@ -99,7 +99,8 @@ pub enum OpenError {
     NoSuchPipe,
     /// The pipe belongs to another task force and is not public.
     NotAllowed,
-    /// The pipe has too many sending ends (128), or of the caller's (16).
+    /// The pipe has too many sending ends (128), or of the caller's (16). One that
+    /// was closed counts while something of it is unread.
     TooMany,
     /// The pipe's node died.
     NodeDied,

@@ -54,7 +54,8 @@ pub const WINDOW: u32 = 128 * 1024;
 /// What a message takes of the window beyond its bytes: it is kept somewhere.
 pub const OVERHEAD: u32 = 64;
 
-/// Most sending ends of a pipe: so its unread messages take at most 16 MiB.
+/// Most sending ends of a pipe that are open or of which something is unread: so
+/// its unread messages take at most 16 MiB.
 pub const MAX_SENDERS: usize = 128;
 
 /// Most sending ends of a pipe that one activity has. Its threads can share one.

@@ -7,7 +7,7 @@ use super::receiver::{Admission, Admit, Inlet, Pipe, Receiver};
 use super::sender::{OpenError, Outlet, SendError, Sender};
 use super::slots::Slots;
 use super::wire::{self, Kind, Open, Refusal, Slot};
-use super::{Body, Carrier, MAX_SENDERS, MAX_SENDERS_OF_ONE, WINDOW};
+use super::{Body, Carrier, WINDOW};
 use crate::executor::lock;
 use crate::protocol::{Incarnation, Peer, decode, encode};
 use std::collections::HashMap;
@@ -63,13 +63,7 @@ impl Tables {
 
     /// Keeps a sending end, unless there are too many or the pipe is gone by now.
     fn admit(&mut self, pipe: Slot, inlet: Arc<Inlet>) -> Result<Slot, Refusal> {
-        let home = self.pipes.get(pipe).ok_or(Refusal::NoSuchPipe)?;
-        let others = || self.inlets.iter().filter(|(_, other)| Arc::ptr_eq(&other.pipe, home));
-        let of_one = others().filter(|(_, other)| other.origin == inlet.origin).count();
-        if others().count() >= MAX_SENDERS || of_one >= MAX_SENDERS_OF_ONE {
-            return Err(Refusal::TooMany);
-        }
-        home.enter(inlet.holds);
+        self.pipes.get(pipe).ok_or(Refusal::NoSuchPipe)?.enter(&inlet)?;
         Ok(self.inlets.insert(inlet))
     }
 

@@ -12,13 +12,13 @@
 use super::names::{Origin, PipeName};
 use super::pipes::Pipes;
 use super::wait::Event;
-use super::wire::{Kind, Slot};
-use super::{Body, OVERHEAD, WINDOW};
+use super::wire::{Kind, Refusal, Slot};
+use super::{Body, MAX_SENDERS, MAX_SENDERS_OF_ONE, OVERHEAD, WINDOW};
 use crate::executor::lock;
 use crate::waiters::Waiters;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 /// What a pipe's owner says to somebody who wants to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub(super) struct Pipe {
 
 struct State {
     queue: VecDeque<Item>,
+    /// The sending ends that are open, or of which something is unread.
+    known: Vec<Weak<Inlet>>,
     /// Open sending ends that hold it open.
     holders: usize,
     /// Once nobody holds it, it is at its end.
@@ -92,7 +94,7 @@ struct State {
 
 enum Item {
     Message(Arc<Inlet>, Body),
-    Lost(Origin),
+    Lost(Arc<Inlet>),
 }
 
 /// What a pipe's home keeps of a sending end.
@@ -144,23 +146,37 @@ impl Inlet {
 
 impl Pipe {
     pub(super) fn new(admit: Admit, mailbox: bool) -> Arc<Self> {
-        let state = State { queue: VecDeque::new(), holders: 0, ends: false, mailbox, closed: false };
-        Arc::new(Self { admit, state: Mutex::new(state), arrivals: Waiters::default() })
+        let (queue, known) = Default::default();
+        let state = Mutex::new(State { queue, known, holders: 0, ends: false, mailbox, closed: false });
+        Arc::new(Self { admit, state, arrivals: Waiters::default() })
     }
 
-    /// A sending end was let in.
-    pub(super) fn enter(&self, holds: bool) {
+    /// Takes in a sending end, unless there are too many. One that was closed
+    /// counts while something of it is unread: what waits here is bounded.
+    pub(super) fn enter(&self, inlet: &Arc<Inlet>) -> Result<(), Refusal> {
         let mut state = lock(&self.state);
-        state.holders += usize::from(holds);
+        let (mut count, mut of_one) = (0, 0);
+        state.known.retain(|known| {
+            let known = known.upgrade();
+            count += usize::from(known.is_some());
+            of_one += usize::from(known.as_ref().is_some_and(|known| known.origin == inlet.origin));
+            known.is_some()
+        });
+        if count >= MAX_SENDERS || of_one >= MAX_SENDERS_OF_ONE {
+            return Err(Refusal::TooMany);
+        }
+        state.known.push(Arc::downgrade(inlet));
+        state.holders += usize::from(inlet.holds);
         state.ends |= !state.mailbox;
+        Ok(())
     }
 
     /// A sending end was closed, or is lost with its VM.
-    pub(super) fn leave(&self, inlet: &Inlet, lost: bool) {
+    pub(super) fn leave(&self, inlet: &Arc<Inlet>, lost: bool) {
         let mut state = lock(&self.state);
         state.holders -= usize::from(inlet.holds);
         if lost && !state.closed {
-            state.queue.push_back(Item::Lost(inlet.origin));
+            state.queue.push_back(Item::Lost(inlet.clone()));
         }
         drop(state);
         self.arrivals.wake_all();
@@ -198,7 +214,7 @@ impl State {
             Some(Item::Message(_, body)) if body.len() > most => Err(ReceiveError::TooSmall(body.len())),
             Some(_) => match self.queue.pop_front() {
                 Some(Item::Message(inlet, body)) => Ok((inlet, body)),
-                Some(Item::Lost(origin)) => Err(ReceiveError::SenderDied(origin)),
+                Some(Item::Lost(inlet)) => Err(ReceiveError::SenderDied(inlet.origin)),
                 None => Err(ReceiveError::WouldBlock),
             },
             None if self.closed => Err(ReceiveError::Closed),

@@ -285,6 +285,23 @@ fn a_pipe_has_only_so_many_sending_ends() {
 }
 
 #[test]
+fn who_opens_and_closes_fills_no_more_than_who_keeps_open() {
+    let network = Network::new(2, 1000);
+    let receiver = network.pipes[0].create(anybody());
+    let send_one = || {
+        let sender = open(&network, 1, 0, target(&receiver), 1)?;
+        sender.try_send(&[0; MAX_MESSAGE]).unwrap();
+        drop(sender);
+        network.settle();
+        Ok(())
+    };
+    (0..MAX_SENDERS_OF_ONE).for_each(|_| send_one().unwrap());
+    assert_eq!(send_one(), Err(OpenError::TooMany));
+    receiver.try_receive().unwrap();
+    assert_eq!(send_one(), Ok(()));
+}
+
+#[test]
 fn a_sender_that_ignores_its_credit_loses_its_end() {
     let network = Network::new(2, 10);
     let (receiver, _sender) = pipe_from(&network, 1);
