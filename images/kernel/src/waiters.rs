@@ -7,22 +7,22 @@ use crate::executor::lock;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 /// A count of changes, and those who wait for the next.
 #[derive(Default)]
-pub struct Waiters(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    count: u64,
-    wakers: Vec<Waker>,
+pub struct Waiters {
+    count: AtomicU64,
+    /// Somebody may be among the wakers.
+    waits: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Waiters {
     /// How many changes there have been.
     pub fn count(&self) -> u64 {
-        lock(&self.0).count
+        self.count.load(Ordering::SeqCst)
     }
 
     /// Waits until there have been other than `seen` changes.
@@ -30,12 +30,18 @@ impl Waiters {
         Wait { waiters: self, seen, waker: None }
     }
 
-    /// Counts a change and wakes everybody.
+    /// Counts a change and wakes everybody. Costs little while nobody waits.
     pub fn wake_all(&self) {
+        // SYNC: waiters: of this count and this look, and the store and the
+        // look of `Wait::poll`, all in one order, one sees the other.
+        self.count.fetch_add(1, Ordering::SeqCst);
+        if !self.waits.load(Ordering::SeqCst) {
+            return;
+        }
         let wakers = {
-            let mut state = lock(&self.0);
-            state.count += 1;
-            std::mem::take(&mut state.wakers)
+            let mut wakers = lock(&self.wakers);
+            self.waits.store(false, Ordering::SeqCst);
+            std::mem::take(&mut *wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -45,7 +51,7 @@ impl Waiters {
 pub struct Wait<'a> {
     waiters: &'a Waiters,
     seen: u64,
-    /// What is to be woken, in the list or no longer.
+    /// What is to be woken: in the list, until there is a change.
     waker: Option<Waker>,
 }
 
@@ -53,14 +59,16 @@ impl Future for Wait<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = lock(&self.waiters.0);
-        if state.count != self.seen {
-            self.waker = None;
+        let mut wakers = lock(&self.waiters.wakers);
+        // SYNC: waiters, with `wake_all`. Under the lock: who counts a change
+        // takes the wakers after it.
+        self.waiters.waits.store(true, Ordering::SeqCst);
+        if self.waiters.count() != self.seen {
             return Poll::Ready(());
         }
         if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
-            state.remove(self.waker.as_ref());
-            state.wakers.push(context.waker().clone());
+            remove(&mut wakers, self.waker.as_ref());
+            wakers.push(context.waker().clone());
             self.waker = Some(context.waker().clone());
         }
         Poll::Pending
@@ -70,21 +78,19 @@ impl Future for Wait<'_> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if self.waker.is_some() {
-            let mut state = lock(&self.waiters.0);
-            // After a change the list has been emptied of it.
-            if state.count == self.seen {
-                state.remove(self.waker.as_ref());
+            let mut wakers = lock(&self.waiters.wakers);
+            // After a change the list is emptied; what is like it there now is another's.
+            if self.waiters.count() == self.seen {
+                remove(&mut wakers, self.waker.as_ref());
             }
         }
     }
 }
 
-impl State {
-    fn remove(&mut self, waker: Option<&Waker>) {
-        let place = waker.and_then(|waker| self.wakers.iter().position(|other| other.will_wake(waker)));
-        if let Some(place) = place {
-            self.wakers.swap_remove(place);
-        }
+fn remove(wakers: &mut Vec<Waker>, waker: Option<&Waker>) {
+    let place = waker.and_then(|waker| wakers.iter().position(|other| other.will_wake(waker)));
+    if let Some(place) = place {
+        wakers.swap_remove(place);
     }
 }
 
@@ -161,11 +167,11 @@ mod tests {
         assert!(first.as_mut().poll(&mut context).is_pending());
         assert!(second.as_mut().poll(&mut context).is_pending());
         drop(first);
-        assert_eq!(lock(&waiters.0).wakers.len(), 1);
+        assert_eq!(lock(&waiters.wakers).len(), 1);
         waiters.wake_all();
         assert!(second.as_mut().poll(&mut context).is_ready());
         drop(second);
-        assert_eq!(lock(&waiters.0).wakers.len(), 0);
+        assert_eq!(lock(&waiters.wakers).len(), 0);
     }
 
     #[test]

@@ -2,10 +2,8 @@
 
 use super::{Messenger, address};
 use crate::executor::lock;
-use crate::pipe::{Body, Carrier, Coroutine, Pipes};
+use crate::pipe::Body;
 use crate::protocol::Incarnation;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use transport::endpoint::SendError;
 use transport::wire::{Header, Kind};
@@ -60,38 +58,4 @@ impl Messenger {
 
 fn notice(pipe: u32, word: u64) -> Header {
     Header { kind: Kind::Notice, pipe, request: word, trace: 0 }
-}
-
-impl Carrier for Messenger {
-    fn own(&self) -> Incarnation {
-        self.own()
-    }
-
-    fn notify(&self, to: Incarnation, pipe: u32, word: u64, parts: &[&[u8]]) -> Result<(), SendError> {
-        self.notify(to, pipe, word, parts)
-    }
-
-    fn notify_wait<'a>(
-        &'a self,
-        to: Incarnation,
-        pipe: u32,
-        word: u64,
-        parts: &'a [&'a [u8]],
-    ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>> {
-        Box::pin(self.notify_wait(to, pipe, word, parts))
-    }
-
-    fn spawn(&self, coroutine: Coroutine) {
-        self.spawn(coroutine);
-    }
-}
-
-impl NoticeHandler for Pipes {
-    fn take(&self, from: Incarnation, pipe: u32, word: u64, body: Body) {
-        self.take(from, pipe, word, body);
-    }
-
-    fn died(&self, who: Incarnation) {
-        self.died(who);
-    }
 }

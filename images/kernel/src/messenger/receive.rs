@@ -145,7 +145,9 @@ impl Messenger {
                 Kind::Request => self.take_request(incarnation(from), header, body),
                 Kind::Reply => self.finish(header.request, incarnation(from), Ok(body)),
                 Kind::Notice => match self.notices.get() {
-                    Some(handler) => handler.take(incarnation(from), header.pipe, header.request, body),
+                    Some(handler) => {
+                        handler.take(incarnation(from), header.pipe, header.request, body.into());
+                    }
                     None => {
                         self.dropped.fetch_add(1, Ordering::Relaxed);
                     }

@@ -23,6 +23,8 @@
 //!
 //! No hardware: messages go and come through a [`Carrier`].
 
+mod body;
+mod carrier;
 mod names;
 mod pipes;
 mod receiver;
@@ -34,15 +36,13 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use body::Body;
+pub use carrier::{Carrier, Coroutine};
 pub use names::{Activity, Origin, PipeName, Target};
 pub use pipes::{Counters, Pipes};
 pub use receiver::{Admission, Admit, Message, ReceiveError, Receiver};
 pub use sender::{OpenError, SendError, Sender};
 pub use wait::{Event, wait_any};
-
-use crate::protocol::Incarnation;
-use std::future::Future;
-use std::pin::Pin;
 
 /// Most bytes of a message.
 pub const MAX_MESSAGE: usize = 56 * 1024;
@@ -60,41 +60,3 @@ pub const MAX_SENDERS: usize = 128;
 
 /// Most sending ends of a pipe that one activity has. Its threads can share one.
 pub const MAX_SENDERS_OF_ONE: usize = 16;
-
-/// What a message says.
-pub type Body = Vec<u8>;
-
-/// A coroutine.
-pub type Coroutine = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// What carries notices between VMs: the messenger, or a simulation.
-///
-/// What is sent to one incarnation arrives in that order, once, while both live.
-pub trait Carrier: Send + Sync {
-    /// Who this VM is.
-    fn own(&self) -> Incarnation;
-
-    /// Sends a notice to another VM, at once or not at all.
-    ///
-    /// # Errors
-    /// As [`transport::SendError`] has it.
-    fn notify(
-        &self,
-        to: Incarnation,
-        pipe: u32,
-        word: u64,
-        parts: &[&[u8]],
-    ) -> Result<(), transport::SendError>;
-
-    /// The same, waiting for room, which is rare.
-    fn notify_wait<'a>(
-        &'a self,
-        to: Incarnation,
-        pipe: u32,
-        word: u64,
-        parts: &'a [&'a [u8]],
-    ) -> Pin<Box<dyn Future<Output = Result<(), transport::SendError>> + Send + 'a>>;
-
-    /// Starts a coroutine.
-    fn spawn(&self, coroutine: Coroutine);
-}

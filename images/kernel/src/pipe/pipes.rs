@@ -154,16 +154,16 @@ impl Pipes {
     }
 
     /// Takes a notice that arrived.
-    pub fn take(&self, from: Incarnation, index: u32, word: u64, body: Body) {
+    pub fn take(&self, from: Incarnation, index: u32, word: u64, mut body: Body) {
         let Some((kind, argument, generation)) = wire::parse(word) else {
             return self.count(from, |counters| &mut counters.malformed);
         };
         let slot = Slot { index, generation };
         match kind {
-            Kind::Open => self.take_open(from, &body),
+            Kind::Open => self.take_open(from, body.bytes()),
             Kind::Data => self.take_message(from, slot, body),
             Kind::Close => self.take_close(from, slot),
-            Kind::Opened => self.take_opened(from, slot, argument, &body),
+            Kind::Opened => self.take_opened(from, slot, argument, body.bytes()),
             Kind::Refused => self.at_outlet(from, slot, |o| o.refused(Refusal::from_argument(argument))),
             Kind::Credit => self.at_outlet(from, slot, |outlet| outlet.credit(argument)),
             Kind::Closed => self.at_outlet(from, slot, |outlet| outlet.over(SendError::Closed)),
@@ -287,7 +287,7 @@ impl Pipes {
     ) -> Result<(), transport::SendError> {
         let word = wire::word(kind, argument, slot.generation);
         if to == self.own() {
-            self.take(to, slot.index, word, body.to_vec());
+            self.take(to, slot.index, word, body.into());
             return Ok(());
         }
         self.carrier.notify(to, slot.index, word, &[body])
@@ -302,7 +302,7 @@ impl Pipes {
         body: &[u8],
     ) -> Result<(), transport::SendError> {
         if to == self.own() {
-            self.take(to, index, word, body.to_vec());
+            self.take(to, index, word, body.into());
             return Ok(());
         }
         self.carrier.notify_wait(to, index, word, &[body]).await

@@ -40,7 +40,7 @@ pub struct Message {
     /// Where it came from.
     pub origin: Origin,
     /// What was sent.
-    pub body: Body,
+    pub body: Vec<u8>,
 }
 
 /// Why no message was read.
@@ -243,7 +243,7 @@ impl Receiver {
     /// # Errors
     /// See [`ReceiveError`].
     pub fn try_receive(&self) -> Result<Message, ReceiveError> {
-        self.take(usize::MAX, |body| body).map(|(origin, body)| Message { origin, body })
+        self.take(usize::MAX, Body::into_vec).map(|(origin, body)| Message { origin, body })
     }
 
     /// Reads the next message into `buffer` if there is one: where it came from,
@@ -252,10 +252,7 @@ impl Receiver {
     /// # Errors
     /// See [`ReceiveError`].
     pub fn try_receive_into(&self, buffer: &mut [u8]) -> Result<(Origin, usize), ReceiveError> {
-        self.take(buffer.len(), |body| {
-            buffer[..body.len()].copy_from_slice(&body);
-            body.len()
-        })
+        self.take(buffer.len(), |body| body.copy(0, buffer))
     }
 
     /// Waits for the next message.

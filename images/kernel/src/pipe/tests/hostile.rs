@@ -74,7 +74,7 @@ proptest! {
         let receiver = network.pipes[0].create(anybody());
         let sender = open(&network);
         for (number, (vm, (index, word, body))) in notices.into_iter().enumerate() {
-            network.pipes[vm].take(incarnation(LIAR), index, word, body);
+            network.pipes[vm].take(incarnation(LIAR), index, word, body.into());
             if number % 10 == 0 {
                 let mark = (number as u32).to_le_bytes();
                 sender.try_send(&mark).expect("there is room");

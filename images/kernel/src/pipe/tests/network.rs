@@ -46,7 +46,7 @@ impl Carrier for Vm {
         if queue.len() >= self.links.capacity {
             return Err(SendError::WouldBlock);
         }
-        queue.push_back((pipe, word, parts.concat()));
+        queue.push_back((pipe, word, parts.concat().into()));
         Ok(())
     }
 

@@ -307,7 +307,7 @@ fn a_sender_that_ignores_its_credit_loses_its_end() {
     let (receiver, _sender) = pipe_from(&network, 1);
     let word = wire::word(Kind::Data, 0, 1);
     for _ in 0..10 {
-        network.pipes[0].take(incarnation(1), 0, word, vec![0; MAX_MESSAGE]);
+        network.pipes[0].take(incarnation(1), 0, word, vec![0; MAX_MESSAGE].into());
     }
     assert_eq!(network.pipes[0].counters(Peer(1)).overrun, 1);
     assert_eq!(network.pipes[0].ends(), (1, 0, 0));
@@ -322,13 +322,13 @@ fn nobody_sends_through_another_vms_end() {
     let (receiver, sender) = pipe_from(&network, 1);
     let forger = incarnation(2);
     for kind in [Kind::Data, Kind::Close, Kind::Credit, Kind::Closed, Kind::Refused] {
-        network.pipes[0].take(forger, 0, wire::word(kind, 0, 1), vec![1]);
-        network.pipes[1].take(forger, 0, wire::word(kind, 0, 1), vec![1]);
+        network.pipes[0].take(forger, 0, wire::word(kind, 0, 1), vec![1].into());
+        network.pipes[1].take(forger, 0, wire::word(kind, 0, 1), vec![1].into());
     }
-    network.pipes[0].take(forger, 0, 0, vec![]);
-    network.pipes[0].take(forger, 0, wire::word(Kind::Open, 0, 0), vec![255; 3]);
+    network.pipes[0].take(forger, 0, 0, vec![].into());
+    network.pipes[0].take(forger, 0, wire::word(Kind::Open, 0, 0), vec![255; 3].into());
     let nowhere = encode(&Slot { index: 5, generation: 5 });
-    network.pipes[1].take(forger, 0, wire::word(Kind::Opened, 9, 1), nowhere);
+    network.pipes[1].take(forger, 0, wire::word(Kind::Opened, 9, 1), nowhere.into());
     assert_eq!(
         network.pipes[0].counters(Peer(2)),
         Counters { malformed: 2, stale: 5, ..Counters::default() }
