@@ -16,7 +16,14 @@ pub struct Waiters {
     count: AtomicU64,
     /// Somebody may be among the wakers.
     waits: AtomicBool,
-    wakers: Mutex<Vec<Waker>>,
+    list: Mutex<List>,
+}
+
+/// Who is to be woken, each with a number of its own.
+#[derive(Default)]
+struct List {
+    wakers: Vec<(u64, Waker)>,
+    last: u64,
 }
 
 impl Waiters {
@@ -27,7 +34,7 @@ impl Waiters {
 
     /// Waits until there have been other than `seen` changes.
     pub fn wait(&self, seen: u64) -> Wait<'_> {
-        Wait { waiters: self, seen, waker: None }
+        Wait { waiters: self, seen, number: None }
     }
 
     /// Counts a change and wakes everybody. Costs little while nobody waits.
@@ -39,11 +46,11 @@ impl Waiters {
             return;
         }
         let wakers = {
-            let mut wakers = lock(&self.wakers);
+            let mut list = lock(&self.list);
             self.waits.store(false, Ordering::SeqCst);
-            std::mem::take(&mut *wakers)
+            std::mem::take(&mut list.wakers)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 }
 
@@ -51,46 +58,50 @@ impl Waiters {
 pub struct Wait<'a> {
     waiters: &'a Waiters,
     seen: u64,
-    /// What is to be woken: in the list, until there is a change.
-    waker: Option<Waker>,
+    /// Its number in the list, where it may be no longer.
+    number: Option<u64>,
 }
 
 impl Future for Wait<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut wakers = lock(&self.waiters.wakers);
+        let mut list = lock(&self.waiters.list);
         // SYNC: waiters, with `wake_all`. Under the lock: who counts a change
         // takes the wakers after it.
         self.waiters.waits.store(true, Ordering::SeqCst);
         if self.waiters.count() != self.seen {
             return Poll::Ready(());
         }
-        if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
-            remove(&mut wakers, self.waker.as_ref());
-            wakers.push(context.waker().clone());
-            self.waker = Some(context.waker().clone());
-        }
+        // Whoever counted the change before `seen` may have taken it from the list.
+        self.number = Some(list.put(self.number, context.waker()));
         Poll::Pending
     }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if self.waker.is_some() {
-            let mut wakers = lock(&self.waiters.wakers);
-            // After a change the list is emptied; what is like it there now is another's.
-            if self.waiters.count() == self.seen {
-                remove(&mut wakers, self.waker.as_ref());
-            }
+        if let Some(number) = self.number {
+            lock(&self.waiters.list).wakers.retain(|(other, _)| *other != number);
         }
     }
 }
 
-fn remove(wakers: &mut Vec<Waker>, waker: Option<&Waker>) {
-    let place = waker.and_then(|waker| wakers.iter().position(|other| other.will_wake(waker)));
-    if let Some(place) = place {
-        wakers.swap_remove(place);
+impl List {
+    /// Puts a waker in, instead of the one of this number if that is there;
+    /// returns its number.
+    fn put(&mut self, number: Option<u64>, waker: &Waker) -> u64 {
+        match self.wakers.iter_mut().find(|(other, _)| Some(*other) == number) {
+            Some((number, own)) => {
+                own.clone_from(waker);
+                *number
+            }
+            None => {
+                self.last += 1;
+                self.wakers.push((self.last, waker.clone()));
+                self.last
+            }
+        }
     }
 }
 
@@ -167,11 +178,47 @@ mod tests {
         assert!(first.as_mut().poll(&mut context).is_pending());
         assert!(second.as_mut().poll(&mut context).is_pending());
         drop(first);
-        assert_eq!(lock(&waiters.wakers).len(), 1);
+        assert_eq!(lock(&waiters.list).wakers.len(), 1);
         waiters.wake_all();
         assert!(second.as_mut().poll(&mut context).is_ready());
         drop(second);
-        assert_eq!(lock(&waiters.wakers).len(), 0);
+        assert_eq!(lock(&waiters.list).wakers.len(), 0);
+    }
+
+    /// Each change is answered before the next: a wake-up that is lost is missed for ever.
+    #[test]
+    fn no_change_is_missed() {
+        const CHANGES: u64 = 100_000;
+        let (waiters, changed, answered) = (Waiters::default(), AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut known = 0;
+                while known < CHANGES {
+                    let seen = waiters.count();
+                    match changed.load(Ordering::SeqCst) {
+                        now if now != known => {
+                            known = now;
+                            answered.store(known, Ordering::SeqCst);
+                        }
+                        _ => block_on(waiters.wait(seen)),
+                    }
+                }
+            });
+            for change in 1..=CHANGES {
+                changed.store(change, Ordering::SeqCst);
+                waiters.wake_all();
+                let start = std::time::Instant::now();
+                while answered.load(Ordering::SeqCst) != change {
+                    std::thread::yield_now();
+                    if start.elapsed().as_secs() > 30 {
+                        // Lets the other thread end.
+                        changed.store(CHANGES, Ordering::SeqCst);
+                        waiters.wake_all();
+                        panic!("change {change} was missed");
+                    }
+                }
+            }
+        });
     }
 
     #[test]
