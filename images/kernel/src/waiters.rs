@@ -19,7 +19,10 @@ pub struct Waiters {
     list: Mutex<List>,
 }
 
-/// Who is to be woken, each with a number of its own.
+/// The number in a [`List`] of those that stay until there is a change.
+const NOBODYS: u64 = 0;
+
+/// Who is to be woken, each with a number of its own or [`NOBODYS`].
 #[derive(Default)]
 struct List {
     wakers: Vec<(u64, Waker)>,
@@ -37,10 +40,32 @@ impl Waiters {
         Wait { waiters: self, seen, number: None }
     }
 
+    /// Looks whether there have been other than `seen` changes, for a future
+    /// that waits for something else as well and stays in the list.
+    pub fn poll_changed(&self, seen: u64, context: &Context<'_>) -> Poll<()> {
+        let mut list = lock(&self.list);
+        if self.has_changed(seen) {
+            return Poll::Ready(());
+        }
+        let waker = context.waker();
+        if !list.wakers.iter().any(|(number, other)| *number == NOBODYS && other.will_wake(waker)) {
+            list.wakers.push((NOBODYS, waker.clone()));
+        }
+        Poll::Pending
+    }
+
+    /// Whether there is no need to wait. Under the lock of the list: who counts
+    /// a change takes the wakers after it.
+    fn has_changed(&self, seen: u64) -> bool {
+        // SYNC: waiters, with `wake_all`.
+        self.waits.store(true, Ordering::SeqCst);
+        self.count() != seen
+    }
+
     /// Counts a change and wakes everybody. Costs little while nobody waits.
     pub fn wake_all(&self) {
         // SYNC: waiters: of this count and this look, and the store and the
-        // look of `Wait::poll`, all in one order, one sees the other.
+        // look of `has_changed`, all in one order, one sees the other.
         self.count.fetch_add(1, Ordering::SeqCst);
         if !self.waits.load(Ordering::SeqCst) {
             return;
@@ -67,10 +92,7 @@ impl Future for Wait<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let mut list = lock(&self.waiters.list);
-        // SYNC: waiters, with `wake_all`. Under the lock: who counts a change
-        // takes the wakers after it.
-        self.waiters.waits.store(true, Ordering::SeqCst);
-        if self.waiters.count() != self.seen {
+        if self.waiters.has_changed(self.seen) {
             return Poll::Ready(());
         }
         // Whoever counted the change before `seen` may have taken it from the list.

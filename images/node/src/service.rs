@@ -3,7 +3,7 @@
 use crate::activities::Activities;
 use crate::activity::Placement;
 use kernel::membership::{Role, Utility};
-use kernel::messenger::{Messenger, Outcome, Request, Service};
+use kernel::messenger::{Messenger, Outcome, Refusal, Request, Service};
 use kernel::protocol::{Incarnation, Pipe, decode, encode, node};
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ pub fn start(messenger: &Messenger, activities: Arc<Activities>) {
 }
 
 impl Service for NodeService {
-    fn serve(self: Arc<Self>, request: Request) -> Outcome {
-        let answer = |response: node::Response| Outcome::Reply(encode(&response));
+    fn serve(self: Arc<Self>, mut request: Request) -> Outcome {
+        let answer = |response: node::Response| Outcome::reply(encode(&response));
         if !self.is_from_tasks(request.from) {
             return answer(Err(node::Refusal::WrongSender));
         }
-        match decode(&request.body) {
+        match decode(request.body.bytes()) {
             Ok(node::Request::Start { task_force, index, members, program, output, stream }) => {
                 let key = (task_force, index);
                 answer(self.activities.start(Placement { key, members, program, output, stream }))
@@ -37,7 +37,7 @@ impl Service for NodeService {
                 self.activities.of(task_force).iter().for_each(|activity| activity.member_ended(index));
                 answer(Ok(()))
             }
-            Err(_) => answer(Err(node::Refusal::WrongSender)),
+            Err(_) => Outcome::Refuse(Refusal::Undecodable),
         }
     }
 }

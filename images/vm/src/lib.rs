@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use ivshmem::exit::ExitCode;
-use ivshmem::layout::{Part, Region, RegionKind};
+use ivshmem::layout::{Region, RegionKind, pair_windows};
 use kernel::membership::Membership;
 use kernel::messenger::{Messenger, Platform};
 use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
@@ -31,13 +31,16 @@ impl Platform for Bare {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
     }
 
-    fn wait(&self, deadline_ns: Option<u64>) {
-        // Why it ended makes no difference: the messenger looks at everything.
-        let _ = runtime::bell::wait(deadline_ns);
+    fn wait(&self, deadline_ns: Option<u64>) -> bool {
+        runtime::bell::wait(deadline_ns)
     }
 
     fn poke(&self) {
         runtime::bell::poke();
+    }
+
+    fn rang(&self) -> bool {
+        runtime::bell::rang()
     }
 
     fn may_spin(&self, waiting: usize) -> bool {
@@ -87,7 +90,7 @@ fn opened(what: &str, memory: SharedMemory, kind: RegionKind) -> Result<Region, 
 /// This VM's end of all its rings.
 fn endpoint(own: Incarnation, membership: &Membership) -> Result<Endpoint, String> {
     let address = PeerAddress { peer: own.peer.0, generation: own.generation };
-    let mut endpoint = Endpoint::new(address, Box::new(Bare));
+    let mut endpoint = Endpoint::new(address, Arc::new(Bare));
     for peer in 0..membership.description().peers.len() as u16 {
         if peer == own.peer.0 {
             continue;
@@ -95,12 +98,8 @@ fn endpoint(own: Incarnation, membership: &Membership) -> Result<Endpoint, Strin
         let what = format!("pair region with {}", membership.name(Peer(peer)));
         let memory = runtime::regions::pair(peer).ok_or_else(|| format!("there is no {what}"))?;
         let region = opened(&what, memory, RegionKind::Pair)?;
-        let (out, inward) = match own.peer.0 < peer {
-            true => (Part::RingFromLower, Part::RingFromHigher),
-            false => (Part::RingFromHigher, Part::RingFromLower),
-        };
-        let part = |part| region.part(part).map_err(|error| format!("{what}: {error}"));
-        endpoint.attach(peer, part(out)?, part(inward)?).map_err(|error| format!("{what}: {error}"))?;
+        let windows = pair_windows(&region, own.peer.0, peer).map_err(|error| format!("{what}: {error}"))?;
+        endpoint.attach(peer, windows).map_err(|error| format!("{what}: {error}"))?;
     }
     Ok(endpoint)
 }

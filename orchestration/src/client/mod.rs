@@ -12,12 +12,14 @@ pub mod run;
 mod services;
 
 use crate::machine::Machine;
-use kernel::messenger::{Messenger, Outcome, Request, Service};
+use kernel::messenger::{Messenger, Outcome, Refusal, Request, Service};
 use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode, launcher};
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use transport::Body;
 use transport::endpoint::{Endpoint, PeerAddress};
 
 /// What an activity wrote.
@@ -39,11 +41,22 @@ pub struct Client {
 
 /// Who takes the output of which task force.
 #[derive(Default)]
-struct Streams(Mutex<HashMap<u64, SyncSender<Output>>>);
+struct Streams {
+    takers: Mutex<HashMap<u64, SyncSender<Output>>>,
+    /// How many streams there have been.
+    count: AtomicU64,
+}
 
 impl Streams {
     fn held(&self) -> std::sync::MutexGuard<'_, HashMap<u64, SyncSender<Output>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.takers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A stream that nobody had before.
+    fn open(&self, taker: SyncSender<Output>) -> u64 {
+        let stream = self.count.fetch_add(1, Ordering::Relaxed);
+        self.held().insert(stream, taker);
+        stream
     }
 
     /// Gives output to whoever takes the stream; gives it back while there is
@@ -67,9 +80,9 @@ struct LauncherService {
 }
 
 impl Service for LauncherService {
-    fn serve(self: Arc<Self>, request: Request) -> Outcome {
-        let taken = || Outcome::Reply(encode::<launcher::Response>(&()));
-        match decode(&request.body) {
+    fn serve(self: Arc<Self>, mut request: Request) -> Outcome {
+        let taken = || Outcome::reply(encode::<launcher::Response>(&()));
+        match decode(request.body.bytes()) {
             Ok(launcher::Request::Ready) => (self.ready)(request.from),
             Ok(launcher::Request::Output { stream, index, fd, bytes }) => {
                 let output = Output { index, fd, bytes: bytes.to_vec() };
@@ -77,7 +90,7 @@ impl Service for LauncherService {
                     return Outcome::Later(Box::pin(self.hand_on_later(stream, output)));
                 }
             }
-            Err(_) => {}
+            Err(_) => return Outcome::Refuse(Refusal::Undecodable),
         }
         taken()
     }
@@ -85,13 +98,13 @@ impl Service for LauncherService {
 
 impl LauncherService {
     /// Answers when the output has been taken: so its writer waits.
-    async fn hand_on_later(self: Arc<Self>, stream: u64, output: Output) -> Vec<u8> {
+    async fn hand_on_later(self: Arc<Self>, stream: u64, output: Output) -> Body {
         let mut left = Some(output);
         while let (Some(output), Some(messenger)) = (left.take(), self.messenger.upgrade()) {
             messenger.sleep_until(messenger.now_ns() + RETRY_NS).await;
             left = self.streams.hand_on(stream, output);
         }
-        encode::<launcher::Response>(&())
+        encode::<launcher::Response>(&()).into()
     }
 }
 
@@ -106,11 +119,11 @@ impl Client {
         let own = membership.incarnation(Peer::LAUNCHER).ok_or_else(|| io::Error::other("no launcher"))?;
         let host = host::Host::new(machine.bells().clone());
         let address = PeerAddress { peer: own.peer.0, generation: own.generation };
-        let mut endpoint = Endpoint::new(address, Box::new(host.clone()));
+        let mut endpoint = Endpoint::new(address, Arc::new(host.clone()));
         for peer in (1..membership.description().peers.len() as u16).map(Peer) {
-            let (outgoing, incoming) =
+            let windows =
                 machine.pair_regions(peer).ok_or_else(|| io::Error::other("a pair region is missing"))?;
-            endpoint.attach(peer.0, outgoing, incoming).map_err(io::Error::other)?;
+            endpoint.attach(peer.0, windows).map_err(io::Error::other)?;
         }
         let messenger = Messenger::new(own, membership, endpoint, Arc::new(host));
         let streams = Arc::new(Streams::default());

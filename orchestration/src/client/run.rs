@@ -49,9 +49,8 @@ impl Client {
     /// # Errors
     /// See [`RunError`].
     pub fn start(&self, program: Program, activities: u16) -> Result<Started<'_>, RunError> {
-        let stream = self.messenger.fresh_request();
         let (taker, output) = sync_channel(WAITING);
-        self.streams.held().insert(stream, taker);
+        let stream = self.streams.open(taker);
         let request = Request::Create { program, activities, output: Peer::LAUNCHER, stream };
         let mut started = Started { client: self, id: TaskForceId(0), stream, output };
         match block_on(self.ask_tasks(&request))? {
@@ -74,13 +73,13 @@ impl Client {
 
     async fn ask_tasks(&self, request: &Request) -> Result<Reply, RunError> {
         let body = encode(request);
-        let reply = match request {
+        let mut reply = match request {
             Request::Create { .. } => self.messenger.call_utility(Utility::Tasks, &body).await?,
             // These may be carried out again, and must not wait for a place:
             // `Wait` has one for as long as a program runs.
             _ => self.messenger.ask_utility(Utility::Tasks, &body).await?,
         };
-        Ok(decode::<Response>(&reply)??)
+        Ok(decode::<Response>(reply.bytes())??)
     }
 }
 

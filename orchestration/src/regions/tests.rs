@@ -76,7 +76,7 @@ fn every_region_is_formatted_with_the_machines_generation() {
 fn the_launchers_rings_are_the_vms_rings() {
     let (file, regions) = machine();
     let (peer, vm) = file.peers().next().unwrap();
-    let (outgoing, incoming) = regions.own_pair(peer).unwrap();
+    let Windows { outgoing, incoming, .. } = regions.own_pair(peer).unwrap();
     let due = regions.due(peer, vm);
     let pair = due.iter().find(|due| due.id == DueId::Pair(Peer::LAUNCHER)).unwrap();
     let region = open_region(pair, RegionKind::Pair);

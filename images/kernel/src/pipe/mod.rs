@@ -23,7 +23,6 @@
 //!
 //! No hardware: messages go and come through a [`Carrier`].
 
-mod body;
 mod carrier;
 mod names;
 mod pipes;
@@ -36,12 +35,12 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use body::Body;
 pub use carrier::{Carrier, Coroutine};
 pub use names::{Activity, Origin, PipeName, Target};
 pub use pipes::{Counters, Pipes};
 pub use receiver::{Admission, Admit, Message, ReceiveError, Receiver};
 pub use sender::{OpenError, SendError, Sender};
+pub use transport::Body;
 pub use wait::{Event, wait_any};
 
 /// Most bytes of a message.

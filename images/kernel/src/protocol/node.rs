@@ -47,7 +47,7 @@ pub enum Refusal {
     UnknownProgram(Vec<String>),
     /// The activity was here and has ended.
     Ended,
-    /// Only `tasks` may ask this, and in this form.
+    /// Only `tasks` may ask this.
     WrongSender,
 }
 
