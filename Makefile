@@ -41,6 +41,10 @@ test: images host ## all tests: host, models, one VM, whole machines with kills
 bench: images host ## measure, as ratios to limits of the same run; writes target/bench/results.json
 	@scripts/bench
 
+.PHONY: bench-linux
+bench-linux: images host ## the same against two Linux VMs over virtio-net; writes target/bench/results-linux.json
+	@scripts/bench-linux
+
 .PHONY: clean
 clean: ## remove what was built
 	@rm -rf target

@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wordcount", &["cyanea"]),
     ("bench", &["orchestration", "kernel", "transport"]),
     ("bench-image", &["cyanea", "node", "kernel", "runtime", "vm", "transport", "ivshmem"]),
+    ("bench-linux", &[]),
 ];
 
 /// The workspace's packages, each with those of them that it uses.
