@@ -57,8 +57,13 @@ impl Up {
 
     /// Runs a program on one activity and returns what it wrote.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        self.run_on(1, program, arguments)
+    }
+
+    /// Runs a program on so many activities and returns what they wrote.
+    pub fn run_on(&self, activities: u16, program: &str, arguments: &[&str]) -> Result<String> {
         let arguments = arguments.iter().map(|&argument| argument.into()).collect();
-        let started = self.client.start(Program { name: program.into(), arguments }, 1)?;
+        let started = self.client.start(Program { name: program.into(), arguments }, activities)?;
         let mut output = Vec::new();
         let task_force = started.finish(|part| output.extend(part.bytes), || false)?;
         let output = String::from_utf8_lossy(&output).into_owned();

@@ -10,6 +10,7 @@
 //! * [`boot`]: one VM to `main`; [`bare`]: the image that it is compared with.
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
 //! * [`messages`]: round trips between VMs.
+//! * [`pipes`]: bulk through pipes.
 //! * [`talkers`]: many VMs talking at once, and two among many.
 //! * [`linux`]: two Linux VMs beside them; only where it is asked for.
 //! * [`files`]: reading, copying in, and the death of a server.
@@ -22,6 +23,7 @@ mod files;
 mod linux;
 mod machine;
 mod messages;
+mod pipes;
 mod report;
 mod ring;
 mod rivals;
@@ -65,12 +67,13 @@ impl Bench {
 type Part = (&'static str, fn(&mut Bench) -> Result<()>);
 
 /// What is measured if nobody says what.
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("ring", ring::host_threads),
     ("boot", boot::one_vm),
     ("up", machine::up),
     ("idle", machine::idle),
     ("messages", messages::round_trips),
+    ("pipes", pipes::bulk),
     ("talkers", talkers::talkers),
     ("peers", talkers::peers),
     ("files", files::files),

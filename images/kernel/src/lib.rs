@@ -6,6 +6,7 @@
 //! * [`errno`]: the errors that programs see.
 //! * [`executor`]: coroutines for the system's own work.
 //! * [`messenger`]: requests and replies between this VM and its peers.
+//! * [`pipe`]: whole messages from many senders to one reader.
 //! * [`waiters`]: waiting for something that is counted.
 
 pub mod errno;
@@ -13,5 +14,6 @@ pub mod executor;
 pub mod membership;
 pub mod messenger;
 pub mod patience;
+pub mod pipe;
 pub mod protocol;
 pub mod waiters;

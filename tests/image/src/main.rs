@@ -4,6 +4,7 @@
 mod files;
 mod isolation;
 mod life;
+mod pipes;
 mod sharing;
 
 use node::program;
@@ -24,6 +25,12 @@ fn main() {
         program!("computer", life::computer),
         program!("echo", sharing::echo),
         program!("adder", sharing::adder),
+        program!("pipes", pipes::many),
+        program!("pipe-sum", pipes::pipe_sum),
+        program!("pipe-errors", pipes::errors),
+        program!("sink", pipes::sink),
+        program!("source", pipes::source),
+        program!("private", pipes::private),
         program!("intruder", isolation::intruder),
         program!("files", files::conformance),
         program!("files-and-echo", files_and_echo),

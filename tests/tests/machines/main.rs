@@ -10,6 +10,7 @@ mod isolation;
 mod kills;
 mod lives;
 mod mistakes;
+mod pipes;
 mod programs;
 mod restarts;
 mod selftest;
