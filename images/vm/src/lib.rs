@@ -17,7 +17,6 @@ use runtime::thread::Priority;
 use std::sync::Arc;
 use std::time::SystemTime;
 use transport::endpoint::{Doorbell, Endpoint, PeerAddress};
-use transport::memory::SharedMemory;
 
 /// The runtime as the messenger sees it.
 pub struct Bare;
@@ -70,18 +69,15 @@ pub fn refuse(why: &str) -> ! {
 
 fn join_or_refuse(platform: Arc<dyn Platform>) -> Result<Arc<Messenger>, String> {
     let control = runtime::regions::control().ok_or("there is no control region")?;
-    let control = opened("control region", control, RegionKind::Control)?;
-    let membership = Membership::open(&control).map_err(|error| format!("control region: {error}"))?;
+    let spoilt = |error: &dyn std::fmt::Display| format!("control region: {error}");
+    let control = Region::open(control, RegionKind::Control).map_err(|error| spoilt(&error))?;
+    let membership = Membership::open(&control).map_err(|error| spoilt(&error))?;
     let peer = Peer(runtime::bell::own_peer().ok_or("there is no doorbell")?);
     let own = membership
         .incarnation(peer)
         .ok_or_else(|| format!("the machine does not know this VM, which has peer id {}", peer.0))?;
     let endpoint = endpoint(own, &membership)?;
     Ok(Messenger::new(own, membership, endpoint, platform))
-}
-
-fn opened(what: &str, memory: SharedMemory, kind: RegionKind) -> Result<Region, String> {
-    Region::open(memory, kind).map_err(|error| format!("{what}: {error}"))
 }
 
 /// This VM's end of all its rings.
@@ -94,7 +90,8 @@ fn endpoint(own: Incarnation, membership: &Membership) -> Result<Endpoint, Strin
         }
         let what = format!("pair region with {}", membership.name(Peer(peer)));
         let memory = runtime::regions::pair(peer).ok_or_else(|| format!("there is no {what}"))?;
-        let region = opened(&what, memory, RegionKind::Pair)?;
+        let region =
+            Region::laid_out(memory, RegionKind::Pair).map_err(|error| format!("{what}: {error}"))?;
         let (out, inward) = match own.peer.0 < peer {
             true => (Part::RingFromLower, Part::RingFromHigher),
             false => (Part::RingFromHigher, Part::RingFromLower),

@@ -4,6 +4,7 @@
 mod files;
 mod isolation;
 mod life;
+mod scribbler;
 mod sharing;
 
 use node::program;
@@ -25,6 +26,8 @@ fn main() {
         program!("echo", sharing::echo),
         program!("adder", sharing::adder),
         program!("intruder", isolation::intruder),
+        program!("pool", isolation::pool),
+        program!("scribbler", scribbler::scribbler),
         program!("files", files::conformance),
         program!("files-and-echo", files_and_echo),
         program!("filler", files::filler),
