@@ -4,10 +4,12 @@
 //! * [`files`]: copies trees in and out, lists directories.
 //! * [`run`]: runs programs as task forces and takes their output.
 //! * [`host`]: the host as the messenger sees it.
+//! * `monitor`: asks all VMs what has passed through their channels.
 //! * `services`: what commands ask of it.
 
 pub mod files;
 pub mod host;
+mod monitor;
 pub mod run;
 mod services;
 
