@@ -10,7 +10,7 @@ use std::sync::Barrier;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Instant;
 use transport::memory::SharedMemory;
-use transport::ring::{Epoch, PAYLOAD_BYTES, Place, Reader, Writer};
+use transport::ring::{Epoch, PAYLOAD_BYTES, PAYLOAD_WORDS, Payload, Place, Reader, Slot, Writer};
 
 const RUNS: usize = 9;
 const ROUND_TRIPS: u64 = 200_000;
@@ -106,14 +106,18 @@ fn ring() -> (Writer, Reader) {
     (writer, reader)
 }
 
-fn receive(reader: &mut Reader, payload: &mut [u8; PAYLOAD_BYTES]) {
-    while reader.pop(payload).is_none() {
+fn receive(reader: &mut Reader) -> Payload {
+    loop {
+        if let Some((_, payload)) = reader.pop() {
+            return payload;
+        }
         spin_loop();
     }
 }
 
-fn send(writer: &mut Writer, payload: &[u8; PAYLOAD_BYTES]) {
-    while writer.push(Place::WHOLE, payload).is_err() {
+fn send(writer: &mut Writer, payload: &Payload) {
+    let slot = Slot { place: Place::WHOLE, used: PAYLOAD_BYTES };
+    while writer.push(slot, payload).is_err() {
         spin_loop();
     }
 }
@@ -123,16 +127,15 @@ fn slots() -> Result<f64> {
     let ((mut there, mut served), (mut back, mut answered)) = (ring(), ring());
     let spent = on_two_processors(
         move || {
-            let mut payload = [1; PAYLOAD_BYTES];
+            let mut payload = [1; PAYLOAD_WORDS];
             for _ in 0..ROUND_TRIPS {
                 send(&mut there, &payload);
-                receive(&mut answered, &mut payload);
+                payload = receive(&mut answered);
             }
         },
         move || {
-            let mut payload = [0; PAYLOAD_BYTES];
             for _ in 0..ROUND_TRIPS {
-                receive(&mut served, &mut payload);
+                let payload = receive(&mut served);
                 send(&mut back, &payload);
             }
         },
@@ -145,14 +148,12 @@ fn ring_throughput() -> Result<f64> {
     let (mut writer, mut reader) = ring();
     let spent = on_two_processors(
         move || {
-            let mut payload = [0; PAYLOAD_BYTES];
             for _ in 0..MESSAGES {
-                receive(&mut reader, &mut payload);
-                black_box(&payload);
+                black_box(receive(&mut reader));
             }
         },
         move || {
-            let payload = black_box([7; PAYLOAD_BYTES]);
+            let payload = black_box([7; PAYLOAD_WORDS]);
             (0..MESSAGES).for_each(|_| send(&mut writer, &payload));
         },
     )?;

@@ -3,7 +3,7 @@
 //! The first byte says whether the others are a request or a reply. Checked:
 //! what is understood is understood the same when it is said again.
 
-use orchestration::control::{Entry, Location, Reply, Request, Run};
+use orchestration::control::{Channels, Entry, Location, Reply, Request, Run};
 use std::fmt::Debug;
 
 /// Reads a line; what comes of it must survive being written.
@@ -34,6 +34,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let entry = Entry { name: "a".into(), directory: true, size: 1, modified_ns: 2 };
     vec![
         request(Request::Ps),
+        request(Request::Channels),
+        reply(Reply::Channels(Channels { channels: vec![], silent: vec!["node-a0".into()] })),
         request(Request::Kill { vm: "node-a0".into() }),
         request(Request::Logs { vm: "node-a0".into(), follow: true }),
         request(Request::Run(run)),

@@ -6,11 +6,11 @@
 //! sense is counted by its name; an incarnation's end is told once.
 
 use crate::input::Input;
-use crate::scribble::{forge, scribble};
+use crate::scribble::{Between, Silent, forge, scribble};
 use std::collections::VecDeque;
-use transport::endpoint::{Doorbell, Endpoint, Event, PeerAddress, SendError};
+use std::sync::Arc;
+use transport::endpoint::{Endpoint, Event, PeerAddress, SendError};
 use transport::link::{MAX_MESSAGE, Malformed};
-use transport::memory::{LINE, SharedMemory};
 use transport::ring::Epoch;
 use transport::wire::{HEADER_BYTES, Header, Kind};
 use transport::{MESSAGES_PER_TURN, PARTS_PER_TURN};
@@ -19,19 +19,9 @@ const VICTIM: u16 = 0;
 const LIAR: u16 = 1;
 const FRIEND: u16 = 2;
 
-/// Nobody sleeps here.
-struct Silent;
-
-impl Doorbell for Silent {
-    fn ring(&self, _: u16) {}
-}
-
-/// The rings between two peers, from the lower one and to it.
-type Pair = [SharedMemory; 2];
-
 struct World {
     /// Between victim and liar, and between victim and friend.
-    pairs: [Pair; 2],
+    pairs: [Between; 2],
     generations: [u32; 3],
     victim: Endpoint,
     liar: Endpoint,
@@ -45,12 +35,8 @@ struct World {
     buried: u32,
 }
 
-fn pair(slots: usize) -> Pair {
-    [(); 2].map(|()| SharedMemory::heap((2 + slots) * LINE))
-}
-
 fn endpoint(own: u16, generation: u32) -> Endpoint {
-    Endpoint::new(PeerAddress { peer: own, generation }, Box::new(Silent))
+    Endpoint::new(PeerAddress { peer: own, generation }, Arc::new(Silent))
 }
 
 fn header(request: u64) -> Header {
@@ -58,9 +44,9 @@ fn header(request: u64) -> Header {
 }
 
 impl World {
-    fn new(slots: usize) -> Self {
+    fn new(slots: usize, pages: bool) -> Self {
         let mut world = Self {
-            pairs: [pair(slots), pair(8)],
+            pairs: [Between::new(slots, pages), Between::new(8, pages)],
             generations: [0; 3],
             victim: endpoint(VICTIM, 0),
             liar: endpoint(LIAR, 0),
@@ -111,18 +97,18 @@ impl World {
     fn step(&mut self, input: &mut Input<'_>) {
         match input.byte() % 16 {
             0 | 1 => self.lie(input),
-            2..4 => forge(input, &self.pairs[0][1], self.epochs()[1]),
+            2..4 => forge(input, &self.pairs[0], 1, self.epochs()[1]),
             4..7 => scribble(input, &self.pairs[0], self.epochs()),
             7 => self.answer_liar(input),
             8 | 9 => self.tell(input.length(MAX_MESSAGE - HEADER_BYTES)),
             10 => _ = self.victim.prepare_sleep(),
-            11 => _ = self.friend.poll(&mut Vec::new()),
+            11 => _ = poll(&mut self.friend),
             12 => match input.byte() % 16 {
                 0 => self.start(VICTIM),
                 1 => self.start(LIAR),
                 2 => self.start(FRIEND),
                 3 => self.victim.set_peer(LIAR, None),
-                _ => _ = self.liar.poll(&mut Vec::new()),
+                _ => _ = poll(&mut self.liar),
             },
             _ => self.take(),
         }
@@ -166,8 +152,7 @@ impl World {
 
     /// The victim polls once.
     fn take(&mut self) {
-        let mut events = Vec::new();
-        self.victim.poll(&mut events);
+        let events = poll(&mut self.victim);
         // Two turns, and what a burial found in a ring.
         assert!(events.len() <= 2 * (PARTS_PER_TURN + MESSAGES_PER_TURN) + 4096);
         events.into_iter().for_each(|event| self.check(event));
@@ -179,9 +164,9 @@ impl World {
 
     fn check(&mut self, event: Event) {
         match event {
-            Event::Message { from, header: got, body } if from.peer == FRIEND => {
+            Event::Message { from, header: got, mut body } if from.peer == FRIEND => {
                 let (request, length) = self.told.pop_front().expect("something was sent");
-                assert_eq!((got, body), (header(request), vec![request as u8; length]));
+                assert_eq!((got, body.bytes()), (header(request), &vec![request as u8; length][..]));
             }
             Event::Message { from, body, .. } => {
                 assert!(from.peer == LIAR && body.len() <= MAX_MESSAGE - HEADER_BYTES);
@@ -204,22 +189,30 @@ impl World {
             if self.told.is_empty() {
                 return;
             }
-            self.friend.poll(&mut Vec::new());
+            poll(&mut self.friend);
             self.take();
         }
         assert!(self.told.is_empty(), "{} messages of the friend never came", self.told.len());
     }
 }
 
+/// Polls once, as after a doorbell.
+fn poll(endpoint: &mut Endpoint) -> Vec<Event> {
+    let mut events = Vec::new();
+    endpoint.poll(0, true, |event| events.push(event));
+    events
+}
+
 /// Attaches a channel to `peer` for the lower (0) or higher (1) end of a pair.
-fn attach(endpoint: &mut Endpoint, peer: u16, pair: &Pair, end: usize) {
-    endpoint.attach(peer, pair[end].clone(), pair[1 - end].clone()).expect("a fresh channel");
+fn attach(endpoint: &mut Endpoint, peer: u16, pair: &Between, end: usize) {
+    endpoint.attach(peer, pair.windows(end)).expect("a fresh channel");
 }
 
 /// Runs one input.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    let mut world = World::new(1 << (input.byte() % 7));
+    let form = input.byte();
+    let mut world = World::new(1 << (form % 7), form & 128 == 0);
     while !input.is_over() {
         world.step(&mut input);
     }

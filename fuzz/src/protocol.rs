@@ -5,7 +5,7 @@
 
 use kernel::membership::{Description, PeerDescription, Role, Utility};
 use kernel::protocol::tasks::{Activity, End, Program, TaskForce, TaskForceId};
-use kernel::protocol::{Incarnation, Peer, decode, encode, files, launcher, node, tasks};
+use kernel::protocol::{Incarnation, Peer, decode, encode, files, launcher, monitor, node, tasks};
 use transport::link::Malformed;
 use transport::wire::{HEADER_BYTES, Header, Kind};
 use utility::tasks::record::Record;
@@ -36,6 +36,8 @@ bodies! {
     7: launcher::Response,
     8: Description,
     9: Record,
+    10: monitor::Request,
+    11: monitor::Response,
 }
 
 fn header(bytes: &[u8]) {
@@ -85,6 +87,19 @@ pub fn seeds() -> Vec<Vec<u8>> {
         stream: 1,
     };
     let ended = TaskForce { id: task_force, program: program.clone(), activities: vec![activity] };
+    let channel = monitor::Channel {
+        peer: Peer(3),
+        sent: 9,
+        sent_bytes: 900,
+        received: 8,
+        received_bytes: 800,
+        doorbells: 7,
+        delayed: 6,
+        would_block: 5,
+        dropped: 4,
+        deaths: 3,
+        faults: vec![(monitor::Fault::Body, 2)],
+    };
     let entry = files::Entry { name: b"name".to_vec(), inode: 4, kind: files::FileKind::Regular };
     vec![
         seed(0, encode(&files::Request::Write { handle, offset: Some(5), data: b"some data" })),
@@ -100,6 +115,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed(7, encode::<launcher::Response>(&())),
         seed(8, encode(&description)),
         seed(9, encode(&Record::new(task_force, program, &[who], (who, 5), (Peer::LAUNCHER, 1)))),
+        seed(10, encode(&monitor::Request::Channels)),
+        seed(11, encode::<monitor::Response>(&vec![channel])),
         seed(15, header.encode().to_vec()),
     ]
 }

@@ -5,7 +5,7 @@
 //! its kind may have them; what is asked about peers has an answer for all.
 
 use crate::input::Input;
-use ivshmem::layout::{HEADER_BYTES, MAX_PARTS, PAIR_BYTES, PAIR_PARTS, Part, Region, RegionKind};
+use ivshmem::layout::{HEADER_BYTES, MAX_PARTS, Part, Region, RegionKind, fixed_parts};
 use kernel::membership::{Description, Membership, PeerDescription, Role, Utility};
 use kernel::protocol::{Incarnation, Peer};
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,14 +39,17 @@ fn control() -> SharedMemory {
     memory
 }
 
-/// A pair region as a launcher makes it.
-fn pair() -> SharedMemory {
-    let memory = SharedMemory::heap(PAIR_BYTES);
-    Region::format(memory.clone(), RegionKind::Pair, 7, &PAIR_PARTS).expect("room");
+/// A pool as a launcher makes it, if small.
+fn pool() -> SharedMemory {
+    let memory = SharedMemory::heap(HEADER_BYTES + 1024);
+    let parts = fixed_parts(RegionKind::Pool, memory.len()).expect("room");
+    Region::format(memory.clone(), RegionKind::Pool, 7, &parts).expect("room");
     memory
 }
 
 fn open(memory: &SharedMemory, kind: RegionKind) {
+    let needs_no_header = Region::laid_out(memory.clone(), kind);
+    assert_eq!(needs_no_header.is_ok(), fixed_parts(kind, memory.len()).is_ok());
     let Ok(region) = Region::open(memory.clone(), kind) else { return };
     for part in PARTS {
         if let Ok(window) = region.part(part) {
@@ -80,7 +83,7 @@ pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let memory = match input.byte() % 4 {
         0 => control(),
-        1 => pair(),
+        1 => pool(),
         2 => SharedMemory::heap(HEADER_BYTES + LINE),
         _ => SharedMemory::heap(input.below(2 * HEADER_BYTES)),
     };

@@ -8,7 +8,7 @@
 //! one, once; every call that the messenger's VM made comes to an end.
 
 use crate::input::Input;
-use crate::scribble::{forge, scribble};
+use crate::scribble::{Between, Silent, forge, scribble};
 use ivshmem::layout::{LifeState, Liveness, Region, RegionKind};
 use kernel::membership::{Description, Membership, PeerDescription, Role, Utility};
 use kernel::messenger::{Messenger, Outcome, Platform, Request, Service};
@@ -16,9 +16,9 @@ use kernel::protocol::{Incarnation, Peer, Pipe};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use transport::endpoint::{Doorbell, Endpoint, Event, PeerAddress};
+use transport::endpoint::{Endpoint, Event, PeerAddress};
 use transport::link::MAX_MESSAGE;
-use transport::memory::{LINE, SharedMemory};
+use transport::memory::SharedMemory;
 use transport::ring::Epoch;
 use transport::wire::{HEADER_BYTES, Header, Kind};
 
@@ -36,6 +36,9 @@ const OWED: usize = 64;
 /// Sleeps after which what is owed must have come.
 const PATIENCE: u32 = 20_000;
 
+/// Every kind of message.
+const KINDS: [Kind; 5] = [Kind::Request, Kind::Reply, Kind::Notice, Kind::Cancel, Kind::Refuse];
+
 /// What a target adds to the machine.
 #[derive(Clone, Copy)]
 pub struct Script {
@@ -45,29 +48,24 @@ pub struct Script {
     pub reply: fn(&mut Input<'_>) -> Vec<u8>,
 }
 
-/// Answers with the request's own body, at once or later.
+/// Answers with the request's own body, at once or later, as its first byte says.
 pub struct Echo;
 
 impl Service for Echo {
-    fn serve(self: Arc<Self>, request: Request) -> Outcome {
-        match request.body.first() {
+    fn serve(self: Arc<Self>, mut request: Request) -> Outcome {
+        match request.body.bytes().first() {
             Some(1) => Outcome::Later(Box::pin(async { request.body })),
+            Some(2) => Outcome::WhileAwaited(Box::pin(async { request.body })),
             _ => Outcome::Reply(request.body),
         }
     }
 }
 
-struct Silent;
-
-impl Doorbell for Silent {
-    fn ring(&self, _: u16) {}
-}
-
-/// A peer of the messenger: its rings (those it reads, those it writes), and an
-/// endpoint that speaks through them.
+/// A peer of the messenger: what is between them (the messenger's is end 0),
+/// and an endpoint that speaks through it.
 struct Other {
     peer: Peer,
-    rings: [SharedMemory; 2],
+    between: Between,
     endpoint: Endpoint,
     generation: u32,
     alive: bool,
@@ -77,9 +75,9 @@ struct Other {
 
 impl Other {
     fn new(peer: Peer) -> Self {
-        let rings = [(); 2].map(|()| SharedMemory::heap((2 + SLOTS) * LINE));
-        let endpoint = endpoint(peer, 1, &rings);
-        Self { peer, rings, endpoint, generation: 1, alive: true, asked: Vec::new() }
+        let between = Between::new(SLOTS, peer.0.is_multiple_of(2));
+        let endpoint = endpoint(peer, 1, &between);
+        Self { peer, between, endpoint, generation: 1, alive: true, asked: Vec::new() }
     }
 
     fn epochs(&self) -> [Epoch; 2] {
@@ -88,9 +86,9 @@ impl Other {
 }
 
 /// An endpoint of a peer that knows the messenger's VM.
-fn endpoint(peer: Peer, generation: u32, [from, to]: &[SharedMemory; 2]) -> Endpoint {
-    let mut endpoint = Endpoint::new(PeerAddress { peer: peer.0, generation }, Box::new(Silent));
-    endpoint.attach(OWN.0, to.clone(), from.clone()).expect("a fresh channel");
+fn endpoint(peer: Peer, generation: u32, between: &Between) -> Endpoint {
+    let mut endpoint = Endpoint::new(PeerAddress { peer: peer.0, generation }, Arc::new(Silent));
+    endpoint.attach(OWN.0, between.windows(1)).expect("a fresh channel");
     endpoint.set_peer(OWN.0, Some(1));
     endpoint
 }
@@ -137,15 +135,16 @@ impl Platform for Machine {
         1
     }
 
-    fn wait(&self, deadline_ns: Option<u64>) {
+    fn wait(&self, deadline_ns: Option<u64>) -> bool {
         if let Some(deadline) = deadline_ns {
             self.clock.fetch_max(deadline, Relaxed);
         }
-        let Some(messenger) = self.messenger.get().and_then(Weak::upgrade) else { return };
+        let Some(messenger) = self.messenger.get().and_then(Weak::upgrade) else { return true };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.advance(&self.membership, &messenger) {
             messenger.stop();
         }
+        true
     }
 
     fn poke(&self) {}
@@ -192,11 +191,11 @@ impl State {
             12..15 => self.say_bytes(other, input),
             15 | 16 if self.others[other].peer != HONEST => {
                 let this = &self.others[other];
-                scribble(input, &this.rings, this.epochs());
+                scribble(input, &this.between, this.epochs());
             }
             17 | 18 if self.others[other].peer != HONEST => {
                 let this = &self.others[other];
-                forge(input, &this.rings[1], this.epochs()[1]);
+                forge(input, &this.between, 1, this.epochs()[1]);
             }
             19 if self.others[other].peer != HONEST => self.end(other, membership),
             20 => self.start(other, membership),
@@ -230,7 +229,7 @@ impl State {
 
     /// A peer says anything.
     fn say_bytes(&mut self, other: usize, input: &mut Input<'_>) {
-        let kind = [Kind::Request, Kind::Reply, Kind::Notice][usize::from(input.byte()) % 3];
+        let kind = KINDS[usize::from(input.byte()) % KINDS.len()];
         let pipe = if input.byte() < 128 { u32::from(input.byte()) } else { input.word() as u32 };
         let request = if input.byte() < 128 { u64::from(input.byte()) } else { input.word() };
         let body = input.string();
@@ -263,12 +262,13 @@ impl State {
     fn hear(&mut self) {
         for other in self.others.iter_mut().filter(|other| other.alive) {
             let mut events = Vec::new();
-            other.endpoint.poll(&mut events);
+            other.endpoint.poll(0, true, |event| events.push(event));
             for event in events {
                 match event {
                     Event::Message { header, .. } if header.kind == Kind::Request => other.asked.push(header),
                     Event::Message { header, body, .. } if other.peer == HONEST => {
-                        assert_eq!(self.owed.remove(&header.request), Some(body), "{header:?}");
+                        assert_eq!(header.kind, Kind::Reply);
+                        assert_eq!(self.owed.remove(&header.request), Some(body.into_vec()), "{header:?}");
                     }
                     _ => assert_ne!(other.peer, HONEST, "{event:?}"),
                 }
@@ -305,7 +305,7 @@ impl State {
             return;
         }
         this.generation += 1;
-        this.endpoint = endpoint(this.peer, this.generation, &this.rings);
+        this.endpoint = endpoint(this.peer, this.generation, &this.between);
         this.alive = true;
         membership.set_liveness(this.peer, Liveness { generation: this.generation, state: LifeState::Ready });
     }
@@ -343,10 +343,9 @@ pub fn run(data: &[u8], script: Script, prepare: impl FnOnce(&Arc<Messenger>)) {
         calls: 0,
         ended: Arc::default(),
     };
-    let mut endpoint = Endpoint::new(PeerAddress { peer: OWN.0, generation: 1 }, Box::new(Silent));
+    let mut endpoint = Endpoint::new(PeerAddress { peer: OWN.0, generation: 1 }, Arc::new(Silent));
     for other in &state.others {
-        let [from, to] = other.rings.clone();
-        endpoint.attach(other.peer.0, from, to).expect("a fresh channel");
+        endpoint.attach(other.peer.0, other.between.windows(0)).expect("a fresh channel");
     }
     let machine = Arc::new(Machine {
         membership: membership.clone(),

@@ -25,12 +25,13 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::Ordering::{Relaxed, Release};
-use transport::memory::{SharedMemory, WORD};
+use transport::Windows;
+use transport::memory::{LINE, SharedMemory, WORD};
 
 /// First word of every region.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"CYANEA\0\x01");
 /// Version of the layout that this crate reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of the header page; the first part starts here at the earliest.
 pub const HEADER_BYTES: usize = 4096;
 /// Most parts a region may have.
@@ -38,10 +39,13 @@ pub const MAX_PARTS: usize = 16;
 /// Most peers a machine may have, the launcher included: two to a PCI function
 /// are out of the question, slots 2 to 31 have eight functions each.
 pub const MAX_PEERS: usize = 240;
-/// Bytes of a pair region.
-pub const PAIR_BYTES: usize = 64 * 1024;
-/// Bytes of each of the two rings' parts in a pair region.
-pub const RING_BYTES: usize = 24 * 1024;
+/// Bytes of a pair region: one large page, so that a VM maps it with one entry.
+/// Host memory is taken only by what was touched of it.
+pub const PAIR_BYTES: usize = 2 << 20;
+/// Bytes of each of the two rings in a pair region: 256 slots.
+pub const RING_BYTES: usize = 2 * LINE + 256 * LINE;
+/// Bytes of the pages that each end of a pair lends: eight of the longest messages.
+pub const PAGES_BYTES: usize = transport::pages::window_bytes(64);
 /// Bytes of a VM's bell region, which holds nothing: QEMU wants one.
 pub const BELL_BYTES: usize = 4096;
 /// PCI vendor and device id of QEMU's ivshmem devices.
@@ -53,7 +57,7 @@ pub const PCI_ID: (u16, u16) = (0x1af4, 0x1110);
 pub enum RegionKind {
     /// Machine description and liveness table; the launcher writes, VMs read.
     Control = 1,
-    /// A ring each way between two VMs.
+    /// A ring each way between two VMs, and pages that each lends the other.
     Pair = 2,
     /// Tables of one utility, mapped by its activities alone.
     Utility = 3,
@@ -77,6 +81,10 @@ pub enum Part {
     Tables = 5,
     /// Pool: its pages.
     Pages = 6,
+    /// Pair: the pages that the peer with the lower id lends.
+    PagesFromLower = 7,
+    /// Pair: the pages that the peer with the higher id lends.
+    PagesFromHigher = 8,
 }
 
 /// Where on the VM's PCI bus a device is: slot and function.
@@ -260,11 +268,29 @@ impl Region {
     }
 }
 
-/// The parts of a pair region: a ring each way.
-pub const PAIR_PARTS: [(Part, usize, usize); 2] = [
-    (Part::RingFromLower, HEADER_BYTES, RING_BYTES),
-    (Part::RingFromHigher, HEADER_BYTES + RING_BYTES, RING_BYTES),
-];
+/// The parts of a pair region: a ring each way, pages each way.
+pub const PAIR_PARTS: [(Part, usize, usize); 4] = {
+    let higher = HEADER_BYTES + RING_BYTES;
+    let pages = (higher + RING_BYTES).next_multiple_of(4096);
+    [
+        (Part::RingFromLower, HEADER_BYTES, RING_BYTES),
+        (Part::RingFromHigher, higher, RING_BYTES),
+        (Part::PagesFromLower, pages, PAGES_BYTES),
+        (Part::PagesFromHigher, pages + PAGES_BYTES, PAGES_BYTES),
+    ]
+};
+
+/// The windows of a pair region as peer `own` sees them.
+pub fn pair_windows(region: &Region, own: u16, peer: u16) -> Result<Windows, LayoutError> {
+    let rings = [region.part(Part::RingFromLower)?, region.part(Part::RingFromHigher)?];
+    let pages = [region.part(Part::PagesFromLower)?, region.part(Part::PagesFromHigher)?];
+    let turned = |mut both: [SharedMemory; 2]| {
+        both.rotate_left(usize::from(own > peer));
+        both
+    };
+    let [outgoing, incoming] = turned(rings);
+    Ok(Windows { outgoing, incoming, pages: Some(turned(pages)) })
+}
 
 /// The parts of a region of `bytes` bytes. Those of the control region are as
 /// long as the machine's description, so its directory tells: none here.

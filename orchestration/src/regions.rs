@@ -10,7 +10,8 @@
 use crate::machine_file::{MachineFile, VmPlan};
 use crate::sys;
 use ivshmem::layout::{
-    BELL_BYTES, DeviceAddress, LayoutError, PAIR_BYTES, PAIR_PARTS, Part, Region, RegionKind, fixed_parts,
+    BELL_BYTES, DeviceAddress, LayoutError, PAIR_BYTES, PAIR_PARTS, Region, RegionKind, fixed_parts,
+    pair_windows,
 };
 use kernel::membership::{Membership, MembershipError, Role, Utility};
 use kernel::protocol::Peer;
@@ -19,6 +20,7 @@ use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use transport::Windows;
 use transport::memory::SharedMemory;
 
 /// Why the regions cannot be made.
@@ -119,8 +121,8 @@ pub struct Regions {
     membership: Membership,
     /// By lower and higher peer id.
     pairs: BTreeMap<(u16, u16), MemoryFile>,
-    /// The parts of the launcher's own pair regions, by the other peer's id.
-    own_pairs: BTreeMap<u16, (SharedMemory, SharedMemory)>,
+    /// The windows of the launcher's own pair regions, by the other peer's id.
+    own_pairs: BTreeMap<u16, Windows>,
     utilities: Vec<(Utility, MemoryFile)>,
     /// By cluster.
     pools: Vec<MemoryFile>,
@@ -167,8 +169,7 @@ impl Regions {
         let memory = MemoryFile::new("cyanea-pair", PAIR_BYTES)?;
         let region = Region::format(memory.map()?, RegionKind::Pair, self.generation, &PAIR_PARTS)?;
         if lower == Peer::LAUNCHER.0 {
-            let parts = (region.part(Part::RingFromLower)?, region.part(Part::RingFromHigher)?);
-            self.own_pairs.insert(higher, parts);
+            self.own_pairs.insert(higher, pair_windows(&region, lower, higher)?);
         }
         self.pairs.insert((lower, higher), memory);
         Ok(())
@@ -184,8 +185,8 @@ impl Regions {
         &self.membership
     }
 
-    /// The launcher's rings with `peer`: the one it writes, the one it reads.
-    pub fn own_pair(&self, peer: Peer) -> Option<(SharedMemory, SharedMemory)> {
+    /// The launcher's windows of its region with `peer`.
+    pub fn own_pair(&self, peer: Peer) -> Option<Windows> {
         self.own_pairs.get(&peer.0).cloned()
     }
 

@@ -7,12 +7,15 @@
 //!                                        ▼                │ PeerDied, then the new one
 //!                                      Dead ──────────────┘
 //! ```
-//! Only while the peer is alive is the link used.
+//! Only while the peer is alive is the link used. A channel is *cold* while its
+//! link is armed: the peer rings before it is worth looking. Others are *hot*:
+//! they are looked at in every poll.
 
 use crate::endpoint::{Doorbell, Event, PeerAddress, SendError};
 use crate::fragments::Gather;
-use crate::link::{Link, LinkCounters, Malformed, Received};
-use crate::wire::Header;
+use crate::link::{Link, LinkCounters, Malformed, Received, RingLink};
+use crate::ring::sleep_fence;
+use crate::wire::{HEADER_BYTES, HEADER_WORDS, Header};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -23,6 +26,11 @@ pub const BACKLOG_BYTES: usize = 128 * 1024;
 pub const MESSAGES_PER_TURN: usize = 32;
 /// Most parts of messages of a peer that one turn looks at.
 pub const PARTS_PER_TURN: usize = 128;
+
+/// A hot channel through which nothing came for so many polls becomes cold. A
+/// poll of it costs some 10 ns, a doorbell some 5 to 20 us: by then the polls
+/// have cost about as much as the doorbell that they would have spared.
+pub const HOT_POLLS: u32 = 512;
 
 /// What has passed through a channel since it was attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,22 +70,75 @@ impl ChannelCounters {
 /// A message that waits, and how much of it is sent.
 #[derive(Debug)]
 struct Waiting {
-    bytes: Vec<u8>,
+    header: [u64; HEADER_WORDS],
+    body: Vec<u8>,
     sent: usize,
+}
+
+impl Waiting {
+    /// Bytes of the message.
+    fn len(&self) -> usize {
+        HEADER_BYTES + self.body.len()
+    }
+}
+
+/// The link of a channel: that through rings without a detour, or any other.
+#[allow(clippy::large_enum_variant, reason = "the large one is the rule, and to be reached at once")]
+pub(crate) enum Carrier {
+    Ring(RingLink),
+    Other(Box<dyn Link>),
+}
+
+impl Carrier {
+    #[inline]
+    fn send(&mut self, message: &Gather<'_>, from: usize) -> usize {
+        match self {
+            Self::Ring(link) => link.send(message, from),
+            Self::Other(link) => link.send(message, from),
+        }
+    }
+
+    #[inline]
+    fn receive(&mut self) -> Received {
+        match self {
+            Self::Ring(link) => link.receive(),
+            Self::Other(link) => link.receive(),
+        }
+    }
+
+    #[inline]
+    fn is_unflushed(&self) -> bool {
+        match self {
+            Self::Ring(link) => link.is_unflushed(),
+            Self::Other(link) => link.is_unflushed(),
+        }
+    }
+
+    /// As any link, off the paths that every message takes.
+    fn link(&mut self) -> &mut dyn Link {
+        match self {
+            Self::Ring(link) => link,
+            Self::Other(link) => &mut **link,
+        }
+    }
 }
 
 /// A link to a peer, and what is kept about it.
 pub(crate) struct Channel {
     peer: u16,
-    link: Box<dyn Link>,
+    link: Carrier,
     /// The incarnation that lives.
     alive: Option<u32>,
     /// The highest generation that was ever known.
     latest: u32,
     /// The link is armed, as far as receiving goes.
     armed: bool,
-    /// The link was armed by the `prepare_sleep` under way.
-    fresh: bool,
+    /// Polls since something came.
+    idle: u32,
+    /// It is in the endpoint's list of channels that every poll looks at.
+    pub(crate) is_listed: bool,
+    /// It is in the endpoint's list of those whose peer may have to be rung.
+    pub(crate) is_unflushed: bool,
     backlog: VecDeque<Waiting>,
     /// Bytes of the backlog.
     waiting: usize,
@@ -85,14 +146,16 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    pub(crate) fn new(peer: u16, link: Box<dyn Link>) -> Self {
+    pub(crate) fn new(peer: u16, link: Carrier) -> Self {
         Self {
             peer,
             link,
             alive: None,
             latest: 0,
             armed: false,
-            fresh: false,
+            idle: 0,
+            is_listed: false,
+            is_unflushed: false,
             backlog: VecDeque::new(),
             waiting: 0,
             counters: ChannelCounters::default(),
@@ -108,7 +171,11 @@ impl Channel {
     }
 
     pub(crate) fn counters(&self) -> ChannelCounters {
-        ChannelCounters { link: self.link.counters(), ..self.counters }
+        let link = match &self.link {
+            Carrier::Ring(link) => link.counters(),
+            Carrier::Other(link) => link.counters(),
+        };
+        ChannelCounters { link, ..self.counters }
     }
 
     /// Follows the liveness table. See
@@ -123,7 +190,8 @@ impl Channel {
             self.latest = generation;
             self.alive = Some(generation);
             self.armed = false;
-            self.link.synchronise(own, generation);
+            self.idle = 0;
+            self.link.link().synchronise(own, generation);
         }
     }
 
@@ -138,7 +206,7 @@ impl Channel {
         let Some(address) = self.address() else { return };
         // What it published completely before it died is as good as ever. More
         // than the link holds is not from it.
-        for _ in 0..self.link.in_flight() {
+        for _ in 0..self.link.link().in_flight() {
             match self.link.receive() {
                 Received::Nothing => break,
                 received => events.extend(self.event(address, received)),
@@ -153,74 +221,91 @@ impl Channel {
     }
 
     /// See [`Endpoint::send`](crate::endpoint::Endpoint::send).
-    pub(crate) fn send(
-        &mut self,
-        generation: u32,
-        message: &Gather<'_>,
-        doorbell: &dyn Doorbell,
-    ) -> Result<(), SendError> {
-        if generation > self.latest {
-            return Err(SendError::UnknownPeer);
-        }
+    #[inline]
+    pub(crate) fn send(&mut self, generation: u32, message: &Gather<'_>) -> Result<(), SendError> {
         if self.alive != Some(generation) {
-            return Err(SendError::PeerDied);
+            return Err(if generation > self.latest { SendError::UnknownPeer } else { SendError::PeerDied });
         }
-        if !self.backlog.is_empty() && self.waiting + message.len() > BACKLOG_BYTES {
+        let is_free = self.backlog.is_empty();
+        if !is_free && self.waiting + message.len() > BACKLOG_BYTES {
             self.counters.would_block += 1;
             return Err(SendError::WouldBlock);
         }
-        let sent = if self.backlog.is_empty() { self.link.send(message, 0) } else { 0 };
+        let sent = if is_free { self.link.send(message, 0) } else { 0 };
         if sent < message.len() {
-            self.backlog.push_back(Waiting { bytes: message.to_vec(), sent });
-            self.waiting += message.len();
-            self.counters.delayed += 1;
+            self.keep(message, sent);
         }
         self.counters.sent += 1;
         self.counters.sent_bytes += message.len() as u64;
-        if sent > 0 {
-            self.ring_if_due(doorbell);
-        }
         Ok(())
     }
 
-    /// Sends and receives a bounded amount. Returns whether anything moved.
-    pub(crate) fn turn(&mut self, events: &mut impl Extend<Event>, doorbell: &dyn Doorbell) -> bool {
-        let Some(address) = self.address() else { return false };
-        let sent = !self.backlog.is_empty() && self.flush();
-        let received = self.receive(address, events);
-        if sent || received {
-            self.ring_if_due(doorbell);
+    /// Makes it hot: whoever is sent to is about to answer.
+    #[inline]
+    pub(crate) fn heat(&mut self) {
+        self.idle = 0;
+        if self.armed {
+            self.link.link().disarm();
+            self.armed = false;
         }
-        sent || received
+    }
+
+    /// Keeps a message of which so many bytes are sent.
+    #[cold]
+    fn keep(&mut self, message: &Gather<'_>, sent: usize) {
+        self.waiting += message.len();
+        self.counters.delayed += 1;
+        self.backlog.push_back(Waiting { header: message.header(), body: message.body_to_vec(), sent });
+    }
+
+    /// Sends and receives a bounded amount. Returns whether anything moved.
+    #[inline]
+    pub(crate) fn turn(&mut self, now_ns: u64, take: &mut impl FnMut(Event)) -> bool {
+        let Some(address) = self.address() else { return false };
+        if let Carrier::Other(link) = &mut self.link {
+            link.tick(now_ns);
+        }
+        let sent = !self.backlog.is_empty() && self.flush_backlog();
+        let received = self.receive(address, take);
+        if sent || received {
+            self.idle = 0;
+            return true;
+        }
+        self.idle = self.idle.saturating_add(1);
+        false
     }
 
     /// Sends what waits, as far as it goes.
-    fn flush(&mut self) -> bool {
+    #[cold]
+    fn flush_backlog(&mut self) -> bool {
         let mut moved = false;
         while let Some(first) = self.backlog.front_mut() {
-            let sent = self.link.send(&Gather::whole(&first.bytes), first.sent);
+            let body = [&first.body[..]];
+            let Some(message) = Gather::new(first.header, &body) else { break };
+            let sent = self.link.send(&message, first.sent);
             moved |= sent > first.sent;
             first.sent = sent;
-            if sent < first.bytes.len() {
+            if sent < first.len() {
                 break;
             }
-            self.waiting -= first.bytes.len();
+            self.waiting -= first.len();
             self.backlog.pop_front();
         }
         moved
     }
 
     /// Takes what arrived, as far as a turn goes.
-    fn receive(&mut self, from: PeerAddress, events: &mut impl Extend<Event>) -> bool {
+    #[inline]
+    fn receive(&mut self, from: PeerAddress, take: &mut impl FnMut(Event)) -> bool {
         let mut messages = 0;
         for parts in 0..PARTS_PER_TURN {
             let received = self.link.receive();
-            if received == Received::Nothing {
+            if matches!(received, Received::Nothing) {
                 return parts > 0;
             }
             self.armed = false;
             if let Some(event) = self.event(from, received) {
-                events.extend([event]);
+                take(event);
                 messages += 1;
                 if messages == MESSAGES_PER_TURN {
                     break;
@@ -231,15 +316,16 @@ impl Channel {
     }
 
     /// What the kernel hears of something received.
+    #[inline]
     fn event(&mut self, from: PeerAddress, received: Received) -> Option<Event> {
         let error = match received {
             Received::Nothing | Received::Part => return None,
             Received::Malformed(error) => error,
-            Received::Message(header, body) => match Header::decode(&header) {
-                Ok(decoded) => {
+            Received::Message(header, body) => match Header::from_words(&header) {
+                Ok(header) => {
                     self.counters.received += 1;
-                    self.counters.received_bytes += (header.len() + body.len()) as u64;
-                    return Some(Event::Message { from, header: decoded, body });
+                    self.counters.received_bytes += (HEADER_BYTES + body.len()) as u64;
+                    return Some(Event::Message { from, header, body });
                 }
                 Err(error) => error,
             },
@@ -248,25 +334,60 @@ impl Channel {
         Some(Event::Malformed { from, error })
     }
 
-    fn ring_if_due(&mut self, doorbell: &dyn Doorbell) {
-        if self.link.bell_due() {
+    /// Whether the peer may have to be rung.
+    #[inline]
+    pub(crate) fn wants_flush(&self) -> bool {
+        self.link.is_unflushed()
+    }
+
+    /// Rings the peer, if it sleeps and something happened that it waits for.
+    pub(crate) fn ring_if_due(&mut self, doorbell: &dyn Doorbell) {
+        if self.alive.is_some() && self.link.link().bell_due() {
             self.counters.doorbells += 1;
             doorbell.ring(self.peer);
         }
     }
 
-    /// Arms the link for a sleep, if need be. Returns whether need was.
-    pub(crate) fn arm(&mut self) -> bool {
-        self.fresh = self.alive.is_some() && (!self.armed || !self.backlog.is_empty());
-        if self.fresh {
-            self.link.arm(!self.backlog.is_empty());
+    /// Whether every poll must look at it.
+    #[inline]
+    pub(crate) fn is_hot(&self) -> bool {
+        self.alive.is_some() && (!self.armed || !self.backlog.is_empty())
+    }
+
+    /// Whether it has been hot for long enough without anything coming.
+    #[inline]
+    pub(crate) fn cools(&self) -> bool {
+        self.idle >= HOT_POLLS && self.backlog.is_empty()
+    }
+
+    /// Makes it cold, unless something came that the peer did not ring for.
+    #[cold]
+    pub(crate) fn cool(&mut self) {
+        self.idle = 0;
+        self.arm();
+        sleep_fence();
+        self.armed = !self.link.link().is_ready(false);
+    }
+
+    /// Arms the link for a sleep, if need be.
+    pub(crate) fn arm(&mut self) {
+        if self.is_hot() {
+            self.link.link().arm(!self.backlog.is_empty());
             self.armed = true;
         }
-        self.fresh
     }
 
     /// Whether something came while the link was being armed.
     pub(crate) fn is_ready(&mut self) -> bool {
-        self.fresh && self.link.is_ready(!self.backlog.is_empty())
+        let for_space = !self.backlog.is_empty();
+        self.alive.is_some() && self.link.link().is_ready(for_space)
+    }
+
+    /// When the link wants to be polled at the latest.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        match &self.link {
+            Carrier::Ring(_) => None,
+            Carrier::Other(link) => self.alive.and_then(|_| link.deadline()),
+        }
     }
 }

@@ -3,8 +3,8 @@
 //! ```text
 //! loop {
 //!     for each peer whose word in the liveness table changed: set_peer
-//!     while poll(&mut events) { handle the events, send }
-//!     if prepare_sleep() { sleep until a doorbell rings }
+//!     while poll(now, rang, take) { handle the events, send }
+//!     if prepare_sleep() { sleep until a doorbell rings, or the deadline }
 //! }
 //! ```
 //!
@@ -15,25 +15,34 @@
 //!   that were completely received by then, one [`Event::PeerDied`], nothing more.
 //! - A turn of [`Endpoint::poll`] handles a bounded number of messages of each
 //!   peer, so a flood from one does not starve the others.
+//! - A poll looks at the *hot* channels alone, those that are not armed: what it
+//!   costs does not grow with the number of peers that are silent. These ring
+//!   when they have something to say, and the next poll looks at all channels.
+//! - Whoever is sent to becomes hot, for it is about to answer. Between a
+//!   [`prepare_sleep`] that returned true and the next poll nobody looks: then a
+//!   channel that is sent through stays armed, and its peer is rung at once.
+//! - Otherwise whom to ring is looked for at the end of the next poll, not when sending:
+//!   it costs a fence, which is better spent while waiting for an answer.
 //! - Whatever the peers write: no panic, bounded work per call, memory bounded by
 //!   [`MAX_MESSAGE`] per peer (and the backlog that this VM filled itself).
 //!
 //! **The doorbell is a latch.** The sleep that follows a [`prepare_sleep`] that
 //! returned true must end at once if a doorbell rang since the previous sleep
 //! ended; and the liveness table is looked at after each sleep, for its writer
-//! rings everyone *after* changing it. What rings while the VM is awake may make
-//! one sleep end early.
+//! rings everyone *after* changing it. What rings while the VM is awake must reach
+//! the next poll as its `rang`, or end the next sleep at once.
 //!
 //! [`prepare_sleep`]: Endpoint::prepare_sleep
 
-use crate::channel::{Channel, ChannelCounters};
+use crate::body::Body;
+use crate::channel::{Carrier, Channel, ChannelCounters};
 use crate::fragments::Gather;
-use crate::link::{Link, MAX_MESSAGE, Malformed, RingLink};
-use crate::memory::SharedMemory;
+use crate::link::{Link, MAX_MESSAGE, Malformed, RingLink, Windows};
 use crate::ring::{TooSmall, sleep_fence};
 use crate::wire::Header;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -47,7 +56,7 @@ pub struct PeerAddress {
 }
 
 /// What a poll found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     /// A message arrived.
     Message {
@@ -56,7 +65,7 @@ pub enum Event {
         /// Its header.
         header: Header,
         /// Its body, which may be anything.
-        body: Vec<u8>,
+        body: Body,
     },
     /// An incarnation ended. What was sent to it and not answered never will be.
     PeerDied(PeerAddress),
@@ -135,20 +144,39 @@ pub trait Doorbell {
 /// All channels of one VM. See the module for how to use it.
 pub struct Endpoint {
     own: PeerAddress,
-    doorbell: Box<dyn Doorbell + Send>,
+    doorbell: Arc<dyn Doorbell + Send + Sync>,
     channels: Vec<Channel>,
     /// The place in `channels` of each peer's channel, by peer.
     places: Vec<Option<usize>>,
-    /// Where the next poll starts.
-    turn: usize,
+    /// Places of the channels that every poll looks at, in turns.
+    hot: VecDeque<usize>,
+    /// Places of the channels whose peers may have to be rung.
+    unflushed: Vec<usize>,
+    /// Some link wants to be told the time.
+    is_timed: bool,
+    /// Nobody polls until a doorbell rings.
+    sleeps: bool,
+    /// Places of the channels that were sent through meanwhile.
+    awaited: Vec<usize>,
     /// What became known between polls.
     pending: VecDeque<Event>,
 }
 
 impl Endpoint {
     /// An endpoint without channels for the incarnation `own` of this VM.
-    pub fn new(own: PeerAddress, doorbell: Box<dyn Doorbell + Send>) -> Self {
-        Self { own, doorbell, channels: Vec::new(), places: Vec::new(), turn: 0, pending: VecDeque::new() }
+    pub fn new(own: PeerAddress, doorbell: Arc<dyn Doorbell + Send + Sync>) -> Self {
+        Self {
+            own,
+            doorbell,
+            channels: Vec::new(),
+            places: Vec::new(),
+            hot: VecDeque::new(),
+            unflushed: Vec::new(),
+            is_timed: false,
+            sleeps: false,
+            awaited: Vec::new(),
+            pending: VecDeque::new(),
+        }
     }
 
     /// Which incarnation this is.
@@ -156,19 +184,19 @@ impl Endpoint {
         self.own
     }
 
-    /// Makes a channel to `peer` of two rings, one in each window. The peer is
+    /// Makes a channel to `peer` through windows of shared memory. The peer is
     /// not known to live before [`Endpoint::set_peer`] says so.
-    pub fn attach(
-        &mut self,
-        peer: u16,
-        outgoing: SharedMemory,
-        incoming: SharedMemory,
-    ) -> Result<(), AttachError> {
-        self.attach_link(peer, Box::new(RingLink::new(outgoing, incoming)?))
+    pub fn attach(&mut self, peer: u16, windows: Windows) -> Result<(), AttachError> {
+        let link = RingLink::new(windows, peer, self.doorbell.clone())?;
+        self.attach_carrier(peer, Carrier::Ring(link))
     }
 
     /// Makes a channel to `peer` of any link.
     pub fn attach_link(&mut self, peer: u16, link: Box<dyn Link>) -> Result<(), AttachError> {
+        self.attach_carrier(peer, Carrier::Other(link))
+    }
+
+    fn attach_carrier(&mut self, peer: u16, link: Carrier) -> Result<(), AttachError> {
         if peer == self.own.peer {
             return Err(AttachError::Own);
         }
@@ -180,6 +208,7 @@ impl Endpoint {
             return Err(AttachError::Attached);
         }
         self.places[index] = Some(self.channels.len());
+        self.is_timed |= matches!(link, Carrier::Other(_));
         self.channels.push(Channel::new(peer, link));
         Ok(())
     }
@@ -196,6 +225,7 @@ impl Endpoint {
     pub fn set_peer(&mut self, peer: u16, generation: Option<u32>) {
         if let Some(place) = self.place(peer) {
             self.channels[place].set_peer(self.own.generation, generation, &mut self.pending);
+            self.list(place);
         }
     }
 
@@ -206,53 +236,146 @@ impl Endpoint {
 
     /// Sends a message whose body is the parts of `body` one after the other.
     /// Never blocks: what does not fit the ring is kept and sent by later polls.
+    ///
+    /// The peer is rung, should it sleep, by the next [`Endpoint::poll`] or
+    /// [`Endpoint::flush`], of which one must follow; at once if this endpoint sleeps.
+    #[inline]
     pub fn send(&mut self, to: PeerAddress, header: Header, body: &[&[u8]]) -> Result<(), SendError> {
         let place = self.place(to.peer).ok_or(SendError::UnknownPeer)?;
-        let head = header.encode();
-        let message = Gather::new(&head, body)
+        let message = Gather::new(header.to_words(), body)
             .filter(|message| message.len() <= MAX_MESSAGE)
             .ok_or(SendError::TooLong)?;
-        self.channels[place].send(to.generation, &message, &*self.doorbell)
+        let channel = &mut self.channels[place];
+        channel.send(to.generation, &message)?;
+        if self.sleeps {
+            self.send_asleep(place);
+        } else {
+            channel.heat();
+            self.list(place);
+        }
+        Ok(())
     }
 
-    /// Hands what has happened to `events`, and sends what waits. Returns whether
+    /// What follows a send while nobody polls.
+    #[cold]
+    fn send_asleep(&mut self, place: usize) {
+        self.awaited.push(place);
+        self.channels[place].ring_if_due(&*self.doorbell);
+    }
+
+    /// Somebody polls again: looks at the channels that were sent through.
+    #[cold]
+    fn wake(&mut self) {
+        self.sleeps = false;
+        while let Some(place) = self.awaited.pop() {
+            self.channels[place].heat();
+            self.list(place);
+        }
+    }
+
+    /// Takes note of what a channel wants: polls, flushes.
+    #[inline]
+    fn list(&mut self, place: usize) {
+        let channel = &mut self.channels[place];
+        if !channel.is_listed && channel.is_hot() {
+            channel.is_listed = true;
+            self.hot.push_back(place);
+        }
+        if !channel.is_unflushed && channel.wants_flush() {
+            channel.is_unflushed = true;
+            self.unflushed.push(place);
+        }
+    }
+
+    /// Rings whoever sleeps and waits for what happened since the last flush.
+    #[inline]
+    pub fn flush(&mut self) {
+        while let Some(place) = self.unflushed.pop() {
+            self.channels[place].is_unflushed = false;
+            self.channels[place].ring_if_due(&*self.doorbell);
+        }
+    }
+
+    /// Hands what has happened to `take`, and sends what waits. Returns whether
     /// anything moved: if so, poll again before sleeping.
     ///
-    /// Takes bounded time: a turn of each channel, starting with another one
-    /// each time.
-    pub fn poll(&mut self, events: &mut impl Extend<Event>) -> bool {
-        let mut moved = !self.pending.is_empty();
-        events.extend(self.pending.drain(..));
-        let (later, first) = self.channels.split_at_mut(self.turn);
-        for channel in first.iter_mut().chain(later) {
-            moved |= channel.turn(events, &*self.doorbell);
+    /// `rang` says that a doorbell rang since the last poll, or may have:
+    /// then all channels are looked at, otherwise the hot ones. Takes bounded
+    /// time: a turn of each channel, starting with another one each time.
+    #[inline]
+    pub fn poll(&mut self, now_ns: u64, rang: bool, mut take: impl FnMut(Event)) -> bool {
+        let mut moved = false;
+        if self.sleeps {
+            self.wake();
         }
-        self.turn = if self.turn + 1 < self.channels.len() { self.turn + 1 } else { 0 };
+        if !self.pending.is_empty() {
+            moved = true;
+            self.pending.drain(..).for_each(&mut take);
+        }
+        if rang || self.is_timed && self.deadline().is_some_and(|deadline| deadline <= now_ns) {
+            moved |= self.poll_cold(now_ns, &mut take);
+        }
+        for _ in 0..self.hot.len() {
+            let Some(place) = self.hot.pop_front() else { break };
+            let channel = &mut self.channels[place];
+            channel.is_listed = false;
+            moved |= channel.turn(now_ns, &mut take);
+            if channel.cools() {
+                channel.cool();
+            }
+            self.list(place);
+        }
+        self.flush();
+        moved
+    }
+
+    /// A turn of each channel that is not hot.
+    #[cold]
+    fn poll_cold(&mut self, now_ns: u64, take: &mut impl FnMut(Event)) -> bool {
+        let mut moved = false;
+        for place in 0..self.channels.len() {
+            let channel = &mut self.channels[place];
+            if !channel.is_listed {
+                moved |= channel.turn(now_ns, take);
+                self.list(place);
+            }
+        }
         moved
     }
 
     /// Asks all peers to ring for what they send from now on, and looks whether
     /// something arrived before they could know. True: nothing did, the VM may
-    /// sleep until a doorbell rings. False: poll, until nothing moves, before
-    /// calling it again.
+    /// sleep until a doorbell rings, or [`Endpoint::deadline`]. False: poll,
+    /// until nothing moves, before calling it again.
     ///
-    /// Shared memory is touched only for channels through which something was
-    /// received since the last call, or to which something waits to be sent; the
-    /// others still are armed.
+    /// Shared memory is touched only for hot channels; the others still are armed.
     pub fn prepare_sleep(&mut self) -> bool {
+        self.flush();
         if !self.pending.is_empty() {
             return false;
         }
-        let mut any = false;
-        for channel in &mut self.channels {
-            any |= channel.arm();
+        if self.hot.is_empty() {
+            self.sleeps = true;
+            return true;
         }
-        if any {
-            sleep_fence();
+        for &place in &self.hot {
+            self.channels[place].arm();
         }
-        // Channels that are not looked at because one before them is ready are
-        // looked at by the poll that must follow: it too comes after the fence.
-        !self.channels.iter_mut().any(Channel::is_ready)
+        sleep_fence();
+        let Self { hot, channels, .. } = self;
+        // Those that are armed and ready are polled before the next sleep: they
+        // stay in the list, as they must.
+        if hot.iter().any(|&place| channels[place].is_ready()) {
+            return false;
+        }
+        hot.drain(..).for_each(|place| channels[place].is_listed = false);
+        self.sleeps = true;
+        true
+    }
+
+    /// When the next poll is due at the latest, whether or not somebody rings.
+    pub fn deadline(&self) -> Option<u64> {
+        self.channels.iter().filter(|_| self.is_timed).filter_map(Channel::deadline).min()
     }
 
     /// Whether something waits to be sent to `peer` by a later poll.

@@ -5,65 +5,135 @@
 //! sense it skips what remains of that message, so that one broken message is
 //! one complaint.
 
+use crate::body::Body;
 use crate::link::{MAX_MESSAGE, Malformed, Received};
-use crate::ring::{PAYLOAD_BYTES, Slot};
-use crate::wire::HEADER_BYTES;
+use crate::memory::{SharedMemory, WORD};
+use crate::ring::{PAYLOAD_BYTES, PAYLOAD_WORDS, Payload, Slot, payload_bytes};
+use crate::wire::{HEADER_BYTES, HEADER_WORDS, words_to_bytes};
 use alloc::vec::Vec;
 
-/// A message in pieces: a head and the parts of a body.
+/// A message in pieces: its header and the parts of its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Gather<'a> {
-    head: &'a [u8],
+    header: [u64; HEADER_WORDS],
     body: &'a [&'a [u8]],
     len: usize,
 }
 
 impl<'a> Gather<'a> {
     /// The message of these pieces, or `None` if their lengths overflow.
-    pub fn new(head: &'a [u8], body: &'a [&'a [u8]]) -> Option<Self> {
-        let len = body.iter().try_fold(head.len(), |sum, part| sum.checked_add(part.len()))?;
-        Some(Self { head, body, len })
+    #[inline]
+    pub fn new(header: [u64; HEADER_WORDS], body: &'a [&'a [u8]]) -> Option<Self> {
+        let len = body.iter().try_fold(HEADER_BYTES, |sum, part| sum.checked_add(part.len()))?;
+        Some(Self { header, body, len })
     }
 
-    /// A message in one piece.
-    pub fn whole(bytes: &'a [u8]) -> Self {
-        Self { head: bytes, body: &[], len: bytes.len() }
-    }
-
-    /// Bytes of the message.
+    /// Bytes of the message, header included.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether the message has no bytes.
+    /// Bytes of the body.
+    pub fn body_len(&self) -> usize {
+        self.len - HEADER_BYTES
+    }
+
+    /// Whether the message has no bytes; it always has a header.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        false
+    }
+
+    /// The header.
+    pub fn header(&self) -> [u64; HEADER_WORDS] {
+        self.header
+    }
+
+    /// The header as the first words of a payload that is zero behind it.
+    pub(crate) fn head_words(&self) -> Payload {
+        let mut payload = [0; PAYLOAD_WORDS];
+        payload[..HEADER_WORDS].copy_from_slice(&self.header);
+        payload
+    }
+
+    /// The payload of the slot that holds all of it, if one can.
+    #[inline]
+    pub(crate) fn as_slot(&self) -> Option<Payload> {
+        if self.len > PAYLOAD_BYTES {
+            return None;
+        }
+        let mut bytes = [0; PAYLOAD_BYTES - HEADER_BYTES];
+        let mut rest = &mut bytes[..];
+        for part in self.body {
+            let (here, behind) = rest.split_at_mut(part.len());
+            here.copy_from_slice(part);
+            rest = behind;
+        }
+        let mut payload = self.head_words();
+        for (word, chunk) in payload[HEADER_WORDS..].iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*chunk);
+        }
+        Some(payload)
     }
 
     /// Copies bytes from byte `from` on into `target`, as many as there are and
     /// fit, and returns how many.
     pub fn copy(&self, from: usize, target: &mut [u8]) -> usize {
-        let (mut skip, mut done) = (from, 0);
-        for part in core::iter::once(&self.head).chain(self.body) {
-            let Some(rest) = part.get(skip..) else {
-                skip -= part.len();
-                continue;
-            };
-            skip = 0;
-            let count = rest.len().min(target.len() - done);
-            target[done..done + count].copy_from_slice(&rest[..count]);
-            done += count;
-            if done == target.len() {
-                break;
-            }
+        let header = words_to_bytes(&self.header);
+        let head = header.get(from..).unwrap_or_default();
+        let count = head.len().min(target.len());
+        target[..count].copy_from_slice(&head[..count]);
+        let mut done = count;
+        for part in self.body_parts(from.saturating_sub(HEADER_BYTES), target.len() - count) {
+            target[done..done + part.len()].copy_from_slice(part);
+            done += part.len();
         }
         done
     }
 
-    /// All bytes.
-    pub fn to_vec(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.len);
-        bytes.extend_from_slice(self.head);
+    /// What the body's parts have of its bytes from byte `from` on, `most` at most.
+    fn body_parts(&self, from: usize, most: usize) -> impl Iterator<Item = &'a [u8]> {
+        let (mut skip, mut left) = (from, most);
+        self.body.iter().filter_map(move |part| {
+            let Some(rest) = part.get(skip..) else {
+                skip -= part.len();
+                return None;
+            };
+            skip = 0;
+            let here = &rest[..rest.len().min(left)];
+            left -= here.len();
+            (!here.is_empty()).then_some(here)
+        })
+    }
+
+    /// Copies `bytes` bytes of the body from byte `from` on into shared memory
+    /// at `target`, a multiple of 8.
+    pub(crate) fn store_body(&self, from: usize, memory: &SharedMemory, target: usize, bytes: usize) {
+        let mut at = target;
+        // The bytes of a word that is not complete yet.
+        let (mut word, mut filled) = ([0; WORD], 0);
+        for mut part in self.body_parts(from, bytes) {
+            if filled > 0 {
+                let (first, rest) = part.split_at(part.len().min(WORD - filled));
+                word[filled..filled + first.len()].copy_from_slice(first);
+                (filled, part) = (filled + first.len(), rest);
+                if filled < WORD {
+                    continue;
+                }
+                memory.copy_in(at, &word);
+                at += WORD;
+            }
+            let (whole, rest) = part.split_at(part.len() / WORD * WORD);
+            memory.copy_in(at, whole);
+            at += whole.len();
+            word[..rest.len()].copy_from_slice(rest);
+            filled = rest.len();
+        }
+        memory.copy_in(at, &word[..filled]);
+    }
+
+    /// The body in one piece.
+    pub fn body_to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.body_len());
         self.body.iter().for_each(|part| bytes.extend_from_slice(part));
         bytes
     }
@@ -93,14 +163,21 @@ enum State {
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     state: State,
-    header: [u8; HEADER_BYTES],
+    header: [u64; HEADER_WORDS],
     body: Vec<u8>,
 }
 
 impl Assembler {
+    /// Whether no message is under way.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+
     /// Adds a slot and says what came of it.
-    pub(crate) fn add(&mut self, slot: Slot, payload: &[u8; PAYLOAD_BYTES]) -> Received {
+    pub(crate) fn add(&mut self, slot: Slot, payload: &Payload) -> Received {
         let place = slot.place;
+        let all = payload_bytes(payload);
         match (self.state, place.first) {
             (State::Skipping, false) => {
                 if place.last {
@@ -116,15 +193,15 @@ impl Assembler {
             }
             _ => {}
         }
-        let Some(bytes) = payload.get(..slot.used).filter(|bytes| place.last || bytes.len() == PAYLOAD_BYTES)
+        let Some(bytes) = all.get(..slot.used).filter(|bytes| place.last || bytes.len() == PAYLOAD_BYTES)
         else {
             return self.refuse(Malformed::Slot, place.last);
         };
         let bytes = if place.first {
-            let Some((header, rest)) = bytes.split_first_chunk() else {
+            let Some(rest) = bytes.get(HEADER_BYTES..) else {
                 return self.refuse(Malformed::TooShort, place.last);
             };
-            self.header = *header;
+            self.header.copy_from_slice(&payload[..HEADER_WORDS]);
             self.body.clear();
             rest
         } else {
@@ -136,7 +213,7 @@ impl Assembler {
         self.body.extend_from_slice(bytes);
         if place.last {
             self.state = State::Idle;
-            Received::Message(self.header, core::mem::take(&mut self.body))
+            Received::Message(self.header, Body::from(core::mem::take(&mut self.body)))
         } else {
             self.state = State::Within;
             Received::Part

@@ -4,7 +4,9 @@
 //! - [`memory`]: a window on memory that a peer may write at any time.
 //! - [`ring`]: slots of one cache line from one writer to one reader, the
 //!   doorbell protocol, and what a restart of either does. The proofs are there.
+//! - [`pages`]: bulk by reference: pages that are lent and given back.
 //! - [`link`]: what carries messages between two VMs; through rings, for one.
+//! - [`body`]: the body of a message as its receiver gets it.
 //! - [`endpoint`]: all channels of one VM: send, poll, prepare to sleep.
 //! - [`wire`]: the header of a message as bytes.
 //! - [`pause`]: how long to poll before going to sleep.
@@ -14,16 +16,19 @@
 #![cfg_attr(not(test), no_std)]
 extern crate alloc;
 
+pub mod body;
 mod channel;
 pub mod endpoint;
 mod fragments;
 pub mod link;
 pub mod memory;
+pub mod pages;
 pub mod pause;
 pub mod ring;
 pub mod wire;
 
-pub use channel::{BACKLOG_BYTES, ChannelCounters, MESSAGES_PER_TURN, PARTS_PER_TURN};
+pub use body::Body;
+pub use channel::{BACKLOG_BYTES, ChannelCounters, HOT_POLLS, MESSAGES_PER_TURN, PARTS_PER_TURN};
 pub use endpoint::{AttachError, Doorbell, Endpoint, Event, PeerAddress, SendError};
-pub use link::{Link, MAX_MESSAGE, Malformed, RingLink};
+pub use link::{Link, MAX_MESSAGE, Malformed, RingLink, Windows};
 pub use wire::{HEADER_BYTES, Header, Kind};

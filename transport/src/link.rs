@@ -2,16 +2,21 @@
 //!
 //! A [`Link`] carries messages one way and the other between this VM and one
 //! peer, in order, without loss within an epoch (a pair of incarnations), and
-//! never blocks. [`RingLink`] is the link through shared memory, heap or mapped.
+//! never blocks. [`RingLink`] is the link through shared memory, heap or mapped:
+//! short messages in a slot of a ring, longer ones in several, bulk in pages that
+//! a slot names.
 //!
 //! What a link hands on was written by the peer: it is complete and of bounded
 //! length, nothing more is known of it.
 
+use crate::body::Body;
+use crate::endpoint::Doorbell;
 use crate::fragments::Assembler;
 use crate::memory::SharedMemory;
-use crate::ring::{Epoch, PAYLOAD_BYTES, Place, Reader, TooSmall, Writer};
-use crate::wire::HEADER_BYTES;
-use alloc::vec::Vec;
+use crate::pages::{Borrower, Lender};
+use crate::ring::{BY_REFERENCE, Epoch, PAYLOAD_BYTES, Place, Reader, Slot, TooSmall, Writer, payload};
+use crate::wire::{HEADER_BYTES, HEADER_WORDS};
+use alloc::sync::Arc;
 
 pub use crate::fragments::Gather;
 
@@ -34,11 +39,14 @@ pub enum Malformed {
     TooShort,
     /// The header was of an unknown kind or used reserved bytes.
     Header,
+    /// A slot named pages that do not exist, or as many as no body has.
+    Reference,
 }
 
 impl Malformed {
     /// Every way there is, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Slot, Self::Order, Self::TooLong, Self::TooShort, Self::Header];
+    pub const ALL: [Self; 6] =
+        [Self::Slot, Self::Order, Self::TooLong, Self::TooShort, Self::Header, Self::Reference];
 }
 
 impl core::fmt::Display for Malformed {
@@ -49,6 +57,7 @@ impl core::fmt::Display for Malformed {
             Self::TooLong => "a message is longer than the longest",
             Self::TooShort => "a message is shorter than its header",
             Self::Header => "a message's header is of an unknown kind",
+            Self::Reference => "a slot names pages that do not exist",
         })
     }
 }
@@ -56,14 +65,14 @@ impl core::fmt::Display for Malformed {
 impl core::error::Error for Malformed {}
 
 /// What [`Link::receive`] found.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Received {
     /// Nothing is there.
     Nothing,
     /// A part of a message that is not complete yet.
     Part,
-    /// A message: its header's bytes, not looked at yet, and its body.
-    Message([u8; HEADER_BYTES], Vec<u8>),
+    /// A message: its header's words, not looked at yet, and its body.
+    Message([u64; HEADER_WORDS], Body),
     /// Something that makes no sense was skipped.
     Malformed(Malformed),
 }
@@ -75,14 +84,16 @@ pub struct LinkCounters {
     pub torn: u64,
     /// Impossible positions that the peer told of itself.
     pub refused_positions: u64,
+    /// Slots of another generation of either end, found where one was due.
+    pub stale: u64,
 }
 
 /// Messages to and from one peer. See the module for what it promises.
 ///
 /// The order of calls: [`Link::synchronise`] before anything else and whenever
-/// either incarnation changes; [`Link::bell_due`] after each batch of `send` and
-/// `receive`; before a sleep [`Link::arm`],
-/// [`sleep_fence`](crate::ring::sleep_fence), [`Link::is_ready`].
+/// either incarnation changes; [`Link::tick`] before the link is used in a turn;
+/// [`Link::bell_due`] after each batch of `send` and `receive`; before a sleep
+/// [`Link::arm`], [`sleep_fence`](crate::ring::sleep_fence), [`Link::is_ready`].
 pub trait Link: Send {
     /// Starts an epoch between an incarnation of this VM and one of the peer's.
     ///
@@ -104,13 +115,30 @@ pub trait Link: Send {
     /// [`Link::receive`] may succeed after the peer died.
     fn in_flight(&self) -> usize;
 
+    /// Lets time pass, to `now_ns` nanoseconds of a clock that never goes back.
+    fn tick(&mut self, _now_ns: u64) {}
+
+    /// When [`Link::tick`] is wanted again at the latest, if nothing arrives.
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether the peer must be rung because of what happened since the last
     /// call.
     fn bell_due(&mut self) -> bool;
 
+    /// Whether [`Link::bell_due`] has something to look for. It may say so once
+    /// too often, never once too seldom.
+    fn is_unflushed(&self) -> bool {
+        true
+    }
+
     /// Asks to be rung for what is received next and, if `for_space`, when more
     /// can be sent. The first stays in force until something is received.
     fn arm(&mut self, for_space: bool);
+
+    /// No longer asks to be rung for what is received: it will be looked at.
+    fn disarm(&mut self) {}
 
     /// Whether there is something to receive or, if `for_space`, to send into.
     fn is_ready(&mut self, for_space: bool) -> bool;
@@ -119,52 +147,146 @@ pub trait Link: Send {
     fn counters(&self) -> LinkCounters;
 }
 
-/// A link through two rings in shared memory.
+/// Bodies of so many bytes and more go by reference, where there are pages.
+pub const LENT_BYTES: usize = 512;
+
+/// The windows of a channel in shared memory, as one end sees them.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    /// The ring it writes.
+    pub outgoing: SharedMemory,
+    /// The ring it reads.
+    pub incoming: SharedMemory,
+    /// The pages it lends and those it borrows; without them all goes through the rings.
+    pub pages: Option<[SharedMemory; 2]>,
+}
+
+/// A link through two rings in shared memory, and pages for what is long.
 #[derive(Debug)]
 pub struct RingLink {
     writer: Writer,
     reader: Reader,
     assembler: Assembler,
+    pages: Option<(Lender, Borrower)>,
+    /// The message that did not go on lacked so many bytes of pages, not slots.
+    lacks_pages: Option<usize>,
 }
 
 impl RingLink {
-    /// The link that writes to the ring in `outgoing` and reads from that in
-    /// `incoming`.
-    pub fn new(outgoing: SharedMemory, incoming: SharedMemory) -> Result<Self, TooSmall> {
+    /// The link through these windows to `peer`, whom `doorbell` rings.
+    pub fn new(
+        windows: Windows,
+        peer: u16,
+        doorbell: Arc<dyn Doorbell + Send + Sync>,
+    ) -> Result<Self, TooSmall> {
+        let pages = match windows.pages {
+            Some([lent, borrowed]) => Some((Lender::new(lent)?, Borrower::new(borrowed, peer, doorbell)?)),
+            None => None,
+        };
         Ok(Self {
-            writer: Writer::new(outgoing)?,
-            reader: Reader::new(incoming)?,
+            writer: Writer::new(windows.outgoing)?,
+            reader: Reader::new(windows.incoming)?,
             assembler: Assembler::default(),
+            pages,
+            lacks_pages: None,
         })
     }
-}
 
-impl Link for RingLink {
-    fn synchronise(&mut self, own: u32, peer: u32) {
-        self.assembler = Assembler::default();
-        self.reader.synchronise(Epoch { writer: peer, reader: own });
-        self.writer.synchronise(Epoch { writer: own, reader: peer });
+    /// Hands a body over in pages: all of it, or nothing yet.
+    fn lend(writer: &mut Writer, lender: &mut Lender, message: &Gather<'_>) -> Result<(), Lack> {
+        if writer.free() == 0 {
+            return Err(Lack::Slot);
+        }
+        if !lender.has_room(message.body_len()) {
+            return Err(Lack::Pages);
+        }
+        let payload = lender.lend(message).ok_or(Lack::Pages)?;
+        let slot = Slot { place: Place::WHOLE, used: BY_REFERENCE };
+        writer.push(slot, &payload).map_err(|_| Lack::Slot)
     }
 
-    fn send(&mut self, message: &Gather<'_>, from: usize) -> usize {
+    /// Sends a message's slots from byte `from` on, as far as they go.
+    fn push_parts(&mut self, message: &Gather<'_>, from: usize) -> usize {
         let mut sent = from;
-        let mut payload = [0; PAYLOAD_BYTES];
+        let mut bytes = [0; PAYLOAD_BYTES];
         while sent < message.len() && self.writer.free() > 0 {
-            let used = message.copy(sent, &mut payload);
+            let used = message.copy(sent, &mut bytes);
             let place = Place { first: sent == 0, last: sent + used == message.len() };
-            if self.writer.push(place, &payload[..used]).is_err() {
+            if self.writer.push(Slot { place, used }, &payload(&bytes[..used])).is_err() {
                 break;
             }
             sent += used;
         }
         sent
     }
+}
 
+/// What a message that does not go on lacks.
+enum Lack {
+    Slot,
+    Pages,
+}
+
+impl Link for RingLink {
+    fn synchronise(&mut self, own: u32, peer: u32) {
+        self.assembler = Assembler::default();
+        let (outward, inward) = (Epoch { writer: own, reader: peer }, Epoch { writer: peer, reader: own });
+        self.reader.synchronise(inward);
+        self.writer.synchronise(outward);
+        self.lacks_pages = None;
+        if let Some((lender, borrower)) = &mut self.pages {
+            lender.synchronise(outward);
+            borrower.synchronise(inward);
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, message: &Gather<'_>, from: usize) -> usize {
+        if from == 0
+            && let Some(payload) = message.as_slot()
+        {
+            let slot = Slot { place: Place::WHOLE, used: message.len() };
+            return if self.writer.push(slot, &payload).is_ok() { message.len() } else { 0 };
+        }
+        let Some((lender, _)) = self.pages.as_mut().filter(|_| message.body_len() >= LENT_BYTES) else {
+            return self.push_parts(message, from);
+        };
+        self.lacks_pages = None;
+        match Self::lend(&mut self.writer, lender, message) {
+            Ok(()) => return message.len(),
+            Err(Lack::Slot) => {}
+            Err(Lack::Pages) => self.lacks_pages = Some(message.body_len()),
+        }
+        from
+    }
+
+    #[inline]
     fn receive(&mut self) -> Received {
-        let mut payload = [0; PAYLOAD_BYTES];
-        match self.reader.pop(&mut payload) {
-            Some(slot) => self.assembler.add(slot, &payload),
-            None => Received::Nothing,
+        let mut lease = None;
+        let pages = &mut self.pages;
+        let popped = self.reader.pop_if(|slot, payload| {
+            if slot.used == BY_REFERENCE
+                && let Some((_, borrower)) = pages
+            {
+                lease = borrower.claim(payload);
+            }
+        });
+        let Some((slot, payload)) = popped else { return Received::Nothing };
+        if !self.assembler.is_idle() || slot.place != Place::WHOLE {
+            return self.assembler.add(slot, &payload);
+        }
+        let mut header = [0; HEADER_WORDS];
+        header.copy_from_slice(&payload[..HEADER_WORDS]);
+        match slot.used {
+            HEADER_BYTES..=PAYLOAD_BYTES => Received::Message(header, Body::of_slot(&payload, slot.used)),
+            BY_REFERENCE => match lease {
+                Some(lease) if lease.len() <= MAX_MESSAGE - HEADER_BYTES => {
+                    Received::Message(header, Body::lent(lease))
+                }
+                Some(_) => Received::Malformed(Malformed::TooLong),
+                None => Received::Malformed(Malformed::Reference),
+            },
+            _ => self.assembler.add(slot, &payload),
         }
     }
 
@@ -178,22 +300,57 @@ impl Link for RingLink {
         self.reader.bell_due() || written
     }
 
+    fn is_unflushed(&self) -> bool {
+        self.writer.is_unflushed() || self.reader.is_unflushed()
+    }
+
     fn arm(&mut self, for_space: bool) {
         if !self.reader.is_armed() {
             self.reader.arm();
         }
-        if for_space {
+        match &mut self.pages {
+            Some((lender, _)) if for_space && self.lacks_pages.is_some() => lender.wait_for_pages(),
+            Some((lender, _)) => lender.wait_no_more(),
+            None => {}
+        }
+        if for_space && self.lacks_pages.is_none() {
             self.writer.wait_for_space();
         } else {
             self.writer.wait_no_more();
         }
     }
 
+    fn disarm(&mut self) {
+        if self.reader.is_armed() {
+            self.reader.disarm();
+        }
+    }
+
     fn is_ready(&mut self, for_space: bool) -> bool {
-        self.reader.is_ready() || for_space && self.writer.free() > 0
+        self.reader.is_ready() || for_space && self.has_space()
     }
 
     fn counters(&self) -> LinkCounters {
-        LinkCounters { torn: self.reader.torn(), refused_positions: self.writer.refused() }
+        LinkCounters {
+            torn: self.reader.torn(),
+            refused_positions: self.writer.refused(),
+            stale: self.reader.stale(),
+        }
+    }
+}
+
+impl RingLink {
+    /// Whether the message that did not go on may go on now.
+    fn has_space(&mut self) -> bool {
+        match (self.lacks_pages, &mut self.pages) {
+            (Some(bytes), Some((lender, _))) => {
+                let has_room = lender.has_room(bytes);
+                if has_room {
+                    self.lacks_pages = None;
+                }
+                has_room
+            }
+            _ => self.writer.free() > 0,
+        }
     }
 }

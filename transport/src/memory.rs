@@ -180,22 +180,22 @@ impl SharedMemory {
     /// Copies `target.len()` bytes from byte `offset` on out of the window.
     ///
     /// The copy is made of relaxed loads of whole words: it may be torn if
-    /// somebody writes meanwhile. `offset` must be a multiple of 8.
+    /// somebody writes meanwhile.
     ///
     /// # Panics
     /// If the bytes are not within the window.
     pub fn copy_out(&self, offset: usize, target: &mut [u8]) {
-        let words = target.len().div_ceil(WORD);
-        let source = self.words_at(offset, words);
-        let mut chunks = target.chunks_exact_mut(WORD);
-        let mut source = source.iter();
-        for chunk in &mut chunks {
-            let word = source.next().map_or(0, |word| word.load(Relaxed));
-            chunk.copy_from_slice(&word.to_le_bytes());
+        let skip = offset % WORD;
+        let mut source = self.words_at(offset - skip, (skip + target.len()).div_ceil(WORD)).iter();
+        let mut load = || source.next().map_or([0; WORD], |word| word.load(Relaxed).to_le_bytes());
+        let (first, target) = target.split_at_mut(((WORD - skip) % WORD).min(target.len()));
+        if !first.is_empty() {
+            first.copy_from_slice(&load()[skip..skip + first.len()]);
         }
-        let rest = chunks.into_remainder();
-        if let Some(word) = source.next() {
-            rest.copy_from_slice(&word.load(Relaxed).to_le_bytes()[..rest.len()]);
+        let (words, last) = target.as_chunks_mut();
+        words.iter_mut().for_each(|word| *word = load());
+        if !last.is_empty() {
+            last.copy_from_slice(&load()[..last.len()]);
         }
     }
 
@@ -263,6 +263,20 @@ mod tests {
         let mut out = [0; 19];
         memory.copy_out(8, &mut out);
         assert_eq!(&out, b"eleven byte\0\0\0\0\0\0\0\0");
+    }
+
+    #[test]
+    fn copies_out_start_and_end_anywhere() {
+        let memory = SharedMemory::heap(64);
+        let bytes: Vec<u8> = (1..=64).collect();
+        memory.copy_in(0, &bytes);
+        for from in 0..=64 {
+            for to in from..=64 {
+                let mut out = [0; 64];
+                memory.copy_out(from, &mut out[from..to]);
+                assert_eq!(out[from..to], bytes[from..to]);
+            }
+        }
     }
 
     #[test]

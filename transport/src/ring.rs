@@ -6,7 +6,8 @@
 //! line 2…  slots, a power of two of them:
 //!          word 0 header, words 1 to 7 payload
 //!
-//! header    tag:32 | sequence:24 | used bytes:6 | last:1 | first:1
+//! header    tag:32 | sequence:24 | use:8
+//! use       used bytes:6 | last:1 | first:1
 //! position  tag:32 | 0:8 | sequence:24
 //! flags     tag:32 | 0:8 | sequence that is waited for:24, 0 = not waiting
 //! ```
@@ -68,6 +69,8 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 /// Most payload bytes in a slot.
 pub const PAYLOAD_BYTES: usize = LINE - WORD;
+/// Words of a slot's payload.
+pub const PAYLOAD_WORDS: usize = LINE_WORDS - 1;
 /// Most slots that a ring uses, however large its window is.
 pub const MAX_SLOTS: usize = 1 << 16;
 
@@ -124,15 +127,66 @@ impl Place {
     pub const WHOLE: Self = Self { first: true, last: true };
 }
 
-/// A slot that was taken from the ring. Its words are what the peer wrote, so
-/// they are only claims.
+/// A slot's payload: words in memory's order, bytes little-endian in them. In
+/// registers, if all goes well: a short message touches no memory but its line.
+pub type Payload = [u64; PAYLOAD_WORDS];
+
+/// The payload that starts with these bytes, [`PAYLOAD_BYTES`] of them at most
+/// (what is longer is cut off), and is zero behind them.
+#[inline]
+pub fn payload(bytes: &[u8]) -> Payload {
+    let mut payload = [0; PAYLOAD_WORDS];
+    let mut rest = &bytes[..bytes.len().min(PAYLOAD_BYTES)];
+    for word in &mut payload {
+        if let Some((first, behind)) = rest.split_first_chunk() {
+            *word = u64::from_le_bytes(*first);
+            rest = behind;
+        } else if !rest.is_empty() {
+            let mut last = [0; WORD];
+            last[..rest.len()].copy_from_slice(rest);
+            *word = u64::from_le_bytes(last);
+            rest = &[];
+        }
+    }
+    payload
+}
+
+/// A payload as bytes.
+#[inline]
+pub fn payload_bytes(payload: &Payload) -> [u8; PAYLOAD_BYTES] {
+    let mut bytes = [0; PAYLOAD_BYTES];
+    for (chunk, word) in bytes.as_chunks_mut().0.iter_mut().zip(payload) {
+        *chunk = word.to_le_bytes();
+    }
+    bytes
+}
+
+/// What a slot's header says that it holds. Of a slot that was taken from the
+/// ring it is what the peer wrote, so only a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Which part of a message it says it holds.
+    /// Which part of a message it holds.
     pub place: Place,
-    /// How many bytes of the payload it says are used; may exceed
-    /// [`PAYLOAD_BYTES`], then as many as there are were copied.
+    /// How many bytes of the payload are used; of a slot that was taken it may
+    /// exceed [`PAYLOAD_BYTES`]: [`BY_REFERENCE`], or nonsense.
     pub used: usize,
+}
+
+/// In the place of the number of used bytes: the payload says where the message
+/// is instead of holding it (see [`crate::pages`]).
+pub const BY_REFERENCE: usize = 63;
+
+impl Slot {
+    #[inline]
+    fn to_bits(self) -> u64 {
+        (self.used as u64 & 0x3f) << 2 | u64::from(self.place.last) << 1 | u64::from(self.place.first)
+    }
+
+    #[inline]
+    fn from_bits(header: u64) -> Self {
+        let place = Place { first: header & 1 != 0, last: header & 2 != 0 };
+        Self { place, used: (header as u8 >> 2) as usize }
+    }
 }
 
 /// Slots of a ring in a window of `bytes` bytes.
@@ -212,9 +266,10 @@ impl Writer {
         for sequence in 0..=self.mask {
             self.header(sequence).store(0, Relaxed);
         }
-        // SYNC: slot-overwrite (the writer's side): all payloads of the new
-        // epoch come after the cleared headers.
-        fence(Release);
+        // SYNC: slot-overwrite, lease (the writer's side): all payloads of the
+        // new epoch, and all looks at who holds a page, come after the cleared
+        // headers.
+        fence(SeqCst);
         self.tag = epoch.tag();
         self.next = 0;
         self.free = self.slots();
@@ -253,26 +308,32 @@ impl Writer {
         }
     }
 
-    /// Writes one slot: `payload` is [`PAYLOAD_BYTES`] bytes at most, what is
-    /// longer is cut off.
+    /// Writes one slot.
     #[inline]
-    pub fn push(&mut self, place: Place, payload: &[u8]) -> Result<(), Full> {
+    pub fn push(&mut self, slot: Slot, payload: &Payload) -> Result<(), Full> {
         if self.free() == 0 {
             return Err(Full);
         }
-        let payload = &payload[..payload.len().min(PAYLOAD_BYTES)];
         let [header, words @ ..] = self.memory.line(slot_offset(self.next, self.mask));
-        store_payload(words, payload);
-        let used = (payload.len() as u64) << 2 | u64::from(place.last) << 1 | u64::from(place.first);
+        for (word, value) in words.iter().zip(payload) {
+            word.store(*value, Relaxed);
+        }
         // SYNC: slot-publish (the writer's side)
-        header.store(expected(self.tag, self.next) | used, Release);
+        header.store(expected(self.tag, self.next) | slot.to_bits(), Release);
         self.next = (self.next + 1) & SEQUENCE;
         self.free -= 1;
         Ok(())
     }
 
+    /// Whether [`Writer::bell_due`] has something to look for.
+    #[inline]
+    pub fn is_unflushed(&self) -> bool {
+        self.looked != self.next
+    }
+
     /// Whether the reader must be rung because of what was published since the
-    /// last call. Costs a fence if anything was: call it once per batch.
+    /// last call. Costs a fence if anything was: call it once per batch, and
+    /// off the path of whoever waits for an answer.
     #[inline]
     pub fn bell_due(&mut self) -> bool {
         if self.looked == self.next {
@@ -324,6 +385,9 @@ pub struct Reader {
     /// The flag is set.
     asleep: bool,
     torn: u64,
+    /// The header of another epoch that was seen last.
+    foreign: u64,
+    stale: u64,
 }
 
 impl Reader {
@@ -333,7 +397,18 @@ impl Reader {
     pub fn new(memory: SharedMemory) -> Result<Self, TooSmall> {
         let mask = slots_in(memory.len())? - 1;
         memory.word(ASLEEP).store(0, Relaxed);
-        Ok(Self { memory, mask, tag: 0, next: 0, published: 0, looked: 0, asleep: false, torn: 0 })
+        Ok(Self {
+            memory,
+            mask,
+            tag: 0,
+            next: 0,
+            published: 0,
+            looked: 0,
+            asleep: false,
+            torn: 0,
+            foreign: 0,
+            stale: 0,
+        })
     }
 
     /// Starts an epoch. What of the epoch before was not taken is lost.
@@ -352,15 +427,25 @@ impl Reader {
 
     /// Takes the next slot, if the writer published it.
     #[inline]
-    pub fn pop(&mut self, payload: &mut [u8; PAYLOAD_BYTES]) -> Option<Slot> {
+    pub fn pop(&mut self) -> Option<(Slot, Payload)> {
+        self.pop_if(|_, _| {})
+    }
+
+    /// As [`Reader::pop`], calling `claim` between the copy and the second look
+    /// at the header: if the slot is taken, the writer's incarnation had not
+    /// ended (in the sense of 5 above) when `claim` began.
+    #[inline]
+    pub fn pop_if(&mut self, claim: impl FnOnce(Slot, &Payload)) -> Option<(Slot, Payload)> {
         let [header, words @ ..] = self.memory.line(slot_offset(self.next, self.mask));
         // SYNC: slot-publish (the reader's side)
         let found = header.load(Acquire);
         if found & !0xff != expected(self.tag, self.next) || self.tag == 0 {
+            self.note_foreign(found);
             return None;
         }
-        let used = (found as u8 >> 2) as usize;
-        load_payload(words, payload, used);
+        let payload = words.each_ref().map(|word| word.load(Relaxed));
+        let slot = Slot::from_bits(found);
+        claim(slot, &payload);
         // SYNC: slot-overwrite (the reader's side): if a word of a later epoch
         // was copied, the header is seen cleared.
         fence(Acquire);
@@ -375,7 +460,17 @@ impl Reader {
         if self.asleep {
             self.disarm();
         }
-        Some(Slot { place: Place { first: found & 1 != 0, last: found & 2 != 0 }, used })
+        Some((slot, payload))
+    }
+
+    /// Counts a header of another epoch, once for as long as it stands.
+    #[inline]
+    fn note_foreign(&mut self, found: u64) {
+        let tag = (found >> 32) as u32;
+        if tag != 0 && tag != self.tag && found != self.foreign && self.tag != 0 {
+            self.foreign = found;
+            self.stale += 1;
+        }
     }
 
     /// Tells the writer how far everything was taken.
@@ -389,6 +484,12 @@ impl Reader {
     pub fn is_ready(&self) -> bool {
         let found = self.memory.word(slot_offset(self.next, self.mask)).load(Relaxed);
         found & !0xff == expected(self.tag, self.next) && self.tag != 0
+    }
+
+    /// Whether [`Reader::bell_due`] has something to look for.
+    #[inline]
+    pub fn is_unflushed(&self) -> bool {
+        self.looked != self.published
     }
 
     /// Whether the writer must be rung because slots were freed since the last
@@ -410,7 +511,8 @@ impl Reader {
         self.asleep = true;
     }
 
-    fn disarm(&mut self) {
+    /// No longer asks to be rung.
+    pub fn disarm(&mut self) {
         self.memory.word(ASLEEP).store(0, Relaxed);
         self.asleep = false;
     }
@@ -420,47 +522,14 @@ impl Reader {
         self.asleep
     }
 
+    /// How many slots of another epoch were found where the next one was due.
+    pub fn stale(&self) -> u64 {
+        self.stale
+    }
+
     /// How many slots were thrown away because they changed while being copied.
     pub fn torn(&self) -> u64 {
         self.torn
-    }
-}
-
-/// Stores a payload: the words it uses, and no others.
-#[inline]
-fn store_payload(words: &[AtomicU64; LINE_WORDS - 1], payload: &[u8]) {
-    let (full, rest) = payload.as_chunks::<WORD>();
-    if let Ok(all) = <&[[u8; WORD]; LINE_WORDS - 1]>::try_from(full) {
-        for (word, bytes) in words.iter().zip(all) {
-            word.store(u64::from_le_bytes(*bytes), Relaxed);
-        }
-        return;
-    }
-    let mut words = words.iter();
-    for (bytes, word) in full.iter().zip(&mut words) {
-        word.store(u64::from_le_bytes(*bytes), Relaxed);
-    }
-    if !rest.is_empty()
-        && let Some(word) = words.next()
-    {
-        let mut bytes = [0; WORD];
-        bytes[..rest.len()].copy_from_slice(rest);
-        word.store(u64::from_le_bytes(bytes), Relaxed);
-    }
-}
-
-/// Loads the words of a payload that hold `used` bytes, if there are as many.
-#[inline]
-fn load_payload(words: &[AtomicU64; LINE_WORDS - 1], payload: &mut [u8; PAYLOAD_BYTES], used: usize) {
-    let (target, _) = payload.as_chunks_mut::<WORD>();
-    if used > PAYLOAD_BYTES - WORD {
-        for (bytes, word) in target.iter_mut().zip(words) {
-            *bytes = word.load(Relaxed).to_le_bytes();
-        }
-    } else {
-        for (bytes, word) in target.iter_mut().zip(words).take(used.div_ceil(WORD)) {
-            *bytes = word.load(Relaxed).to_le_bytes();
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use transport::memory::SharedMemory;
-use transport::ring::{Epoch, PAYLOAD_BYTES, Place, Reader, Writer, sleep_fence};
+use transport::ring::{Epoch, Place, Reader, Slot, Writer, payload, sleep_fence};
 
 /// Most preemptions in a run of a model. Two find every mutation that is known
 /// of; three are affordable.
@@ -39,14 +39,14 @@ fn reader(memory: &SharedMemory, writer: u32, reader: u32) -> Reader {
 }
 
 fn push(writer: &mut Writer, message: u64) -> bool {
-    writer.push(Place::WHOLE, &message.to_le_bytes()).is_ok()
+    let slot = Slot { place: Place::WHOLE, used: 8 };
+    writer.push(slot, &payload(&message.to_le_bytes())).is_ok()
 }
 
 fn pop(reader: &mut Reader) -> Option<u64> {
-    let mut payload = [0; PAYLOAD_BYTES];
-    let slot = reader.pop(&mut payload)?;
+    let (slot, payload) = reader.pop()?;
     assert_eq!((slot.place, slot.used), (Place::WHOLE, 8));
-    Some(u64::from_le_bytes(*payload.first_chunk().unwrap()))
+    Some(payload[0])
 }
 
 /// A doorbell: rung any number of times, it ends one sleep.

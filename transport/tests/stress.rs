@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use transport::memory::SharedMemory;
-use transport::{Doorbell, Endpoint, Event, Header, Kind, PeerAddress, SendError};
+use transport::pages::window_bytes;
+use transport::{Doorbell, Endpoint, Event, Header, Kind, PeerAddress, SendError, Windows};
 
 /// The doorbells of both, each a latch.
 #[derive(Clone, Default)]
@@ -37,22 +38,31 @@ impl Bells {
 #[derive(Clone)]
 struct Machine {
     rings: [SharedMemory; 2],
+    pages: Option<[SharedMemory; 2]>,
     bells: Bells,
     table: Arc<[AtomicU32; 2]>,
 }
 
 impl Machine {
-    fn new(bytes: usize) -> Self {
+    fn new(bytes: usize, pages: usize) -> Self {
         let rings = [SharedMemory::heap(bytes), SharedMemory::heap(bytes)];
-        Self { rings, bells: Bells::default(), table: Arc::new([1.into(), 1.into()]) }
+        let window = || SharedMemory::heap(window_bytes(pages));
+        let pages = (pages > 0).then(|| [window(), window()]);
+        Self { rings, pages, bells: Bells::default(), table: Arc::new([1.into(), 1.into()]) }
     }
 
     fn start(&self, own: u16, generation: u32) -> Endpoint {
-        let mut endpoint = Endpoint::new(PeerAddress { peer: own, generation }, Box::new(self.bells.clone()));
+        let mut endpoint = Endpoint::new(PeerAddress { peer: own, generation }, Arc::new(self.bells.clone()));
         let [outgoing, incoming] = [own, 1 - own].map(|peer| self.rings[usize::from(peer)].clone());
-        endpoint.attach(1 - own, outgoing, incoming).unwrap();
+        endpoint.attach(1 - own, Windows { outgoing, incoming, pages: self.pages(own) }).unwrap();
         self.look(&mut endpoint);
         endpoint
+    }
+
+    fn pages(&self, own: u16) -> Option<[SharedMemory; 2]> {
+        let mut both = self.pages.clone()?;
+        both.rotate_left(usize::from(own));
+        Some(both)
     }
 
     fn look(&self, endpoint: &mut Endpoint) {
@@ -62,15 +72,17 @@ impl Machine {
 
     /// Polls until something happened, asleep when nothing does.
     fn wait(&self, endpoint: &mut Endpoint) -> Vec<Event> {
-        let mut events = Vec::new();
+        let (mut events, mut rang) = (Vec::new(), true);
         loop {
             self.look(endpoint);
-            let moved = endpoint.poll(&mut events);
+            let moved = endpoint.poll(0, rang, |event| events.push(event));
+            rang = false;
             if !events.is_empty() {
                 return events;
             }
             if !moved && endpoint.prepare_sleep() {
                 self.bells.sleep(endpoint.own().peer);
+                rang = true;
             }
         }
     }
@@ -96,6 +108,7 @@ fn echo(machine: &Machine, generations: u32, lifetime: impl Fn(u32) -> u64) {
         while served < lifetime(generation) {
             for event in machine.wait(&mut endpoint) {
                 let Event::Message { from, mut header, body } = event else { panic!("{event:?}") };
+                let body = body.into_vec();
                 assert!(body.iter().all(|&byte| byte == header.request as u8));
                 assert_eq!(body.len(), length(header.request));
                 header.kind = Kind::Reply;
@@ -106,7 +119,7 @@ fn echo(machine: &Machine, generations: u32, lifetime: impl Fn(u32) -> u64) {
         if generation == generations {
             // Stay until the replies are taken.
             while machine.table[0].load(Ordering::Acquire) == 1 {
-                endpoint.poll(&mut Vec::new());
+                endpoint.poll(0, true, drop);
                 std::thread::yield_now();
             }
             return;
@@ -137,7 +150,7 @@ fn ask(machine: &Machine, generations: u32, wanted: u64, window: u64) {
                 Event::Message { from, header, body } => {
                     assert_eq!(from.generation, deaths + 1);
                     assert_eq!((header.kind, header.request), (Kind::Reply, answered));
-                    assert_eq!(body, request(answered).1);
+                    assert_eq!(body.into_vec(), request(answered).1);
                     answered += 1;
                 }
                 Event::PeerDied(who) => {
@@ -157,8 +170,11 @@ fn ask(machine: &Machine, generations: u32, wanted: u64, window: u64) {
 
 #[test]
 fn requests_and_replies_between_sleeping_threads() {
-    for (bytes, window) in [(24 * 1024, 1), (24 * 1024, 30), (10 * 64, 30), (3 * 64, 3)] {
-        let machine = Machine::new(bytes);
+    let rings = [(24 * 1024, 1), (24 * 1024, 30), (10 * 64, 30), (3 * 64, 3)];
+    for (bytes, window, pages) in
+        rings.into_iter().flat_map(|(bytes, window)| [0, 8, 64].map(|pages| (bytes, window, pages)))
+    {
+        let machine = Machine::new(bytes, pages);
         let wanted = 4_000;
         std::thread::scope(|scope| {
             scope.spawn(|| echo(&machine, 1, |_| wanted));
@@ -169,8 +185,8 @@ fn requests_and_replies_between_sleeping_threads() {
 
 #[test]
 fn requests_and_replies_to_a_peer_that_keeps_dying() {
-    for bytes in [24 * 1024, 10 * 64] {
-        let machine = Machine::new(bytes);
+    for (bytes, pages) in [(24 * 1024, 0), (10 * 64, 0), (24 * 1024, 8), (10 * 64, 64)] {
+        let machine = Machine::new(bytes, pages);
         let lifetime = |generation: u32| u64::from(1 + generation * 7 % 60);
         std::thread::scope(|scope| {
             scope.spawn(|| echo(&machine, 150, lifetime));

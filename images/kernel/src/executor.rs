@@ -5,9 +5,9 @@
 //! thread calls the `poke` that the executor was made with, so that a sleeping
 //! executor thread looks at its queue. [`block_on`] is for the other threads.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -17,15 +17,19 @@ type Coroutine = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Runs coroutines.
 pub struct Executor {
     queue: Arc<Queue>,
+    /// Those that are being run; kept for its memory.
+    batch: Mutex<Vec<Arc<Task>>>,
 }
 
 struct Queue {
-    ready: Mutex<VecDeque<Arc<Task>>>,
+    ready: Mutex<Vec<Arc<Task>>>,
+    /// There are some. Written under the lock.
+    any: AtomicBool,
     poke: Box<dyn Fn() + Send + Sync>,
 }
 
 struct Task {
-    /// `None` once it has finished, and while it runs.
+    /// `None` once it has finished. Locked while it runs.
     coroutine: Mutex<Option<Coroutine>>,
     queue: Weak<Queue>,
 }
@@ -33,7 +37,8 @@ struct Task {
 impl Executor {
     /// An executor whose thread looks at its queue after a call of `poke`.
     pub fn new(poke: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { queue: Arc::new(Queue { ready: Mutex::default(), poke: Box::new(poke) }) }
+        let queue = Queue { ready: Mutex::default(), any: AtomicBool::new(false), poke: Box::new(poke) };
+        Self { queue: Arc::new(queue), batch: Mutex::default() }
     }
 
     /// Starts a coroutine; from any thread.
@@ -44,27 +49,34 @@ impl Executor {
 
     /// Whether no coroutine is ready.
     pub fn is_idle(&self) -> bool {
-        lock(&self.queue.ready).is_empty()
+        !self.queue.any.load(Ordering::Acquire)
     }
 
     /// Runs every coroutine that is ready now, each for one turn. Returns
     /// whether there was any.
     pub fn run_ready(&self) -> bool {
-        let count = lock(&self.queue.ready).len();
-        for _ in 0..count {
-            let Some(task) = lock(&self.queue.ready).pop_front() else { break };
-            task.run();
+        if self.is_idle() {
+            return false;
         }
-        count > 0
+        let mut batch = lock(&self.batch);
+        {
+            let mut ready = lock(&self.queue.ready);
+            self.queue.any.store(false, Ordering::Release);
+            std::mem::swap(&mut *ready, &mut *batch);
+        }
+        batch.drain(..).for_each(Task::run);
+        true
     }
 }
 
 impl Task {
     fn run(self: Arc<Self>) {
-        let Some(mut coroutine) = lock(&self.coroutine).take() else { return };
+        // Nobody else has it: this is the executor's thread.
+        let mut slot = lock(&self.coroutine);
+        let Some(coroutine) = slot.as_mut() else { return };
         let waker = Waker::from(self.clone());
-        if coroutine.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            *lock(&self.coroutine) = Some(coroutine);
+        if coroutine.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+            *slot = None;
         }
     }
 }
@@ -72,7 +84,11 @@ impl Task {
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
         let Some(queue) = self.queue.upgrade() else { return };
-        lock(&queue.ready).push_back(self);
+        {
+            let mut ready = lock(&queue.ready);
+            ready.push(self);
+            queue.any.store(true, Ordering::Release);
+        }
         (queue.poke)();
     }
 }

@@ -6,12 +6,14 @@
 //! * [`errno`]: the errors that programs see.
 //! * [`executor`]: coroutines for the system's own work.
 //! * [`messenger`]: requests and replies between this VM and its peers.
+//! * [`monitor`]: tells what has passed through this VM's channels.
 //! * [`waiters`]: waiting for something that is counted.
 
 pub mod errno;
 pub mod executor;
 pub mod membership;
 pub mod messenger;
+pub mod monitor;
 pub mod patience;
 pub mod protocol;
 pub mod waiters;

@@ -4,7 +4,7 @@
 //! and the *liveness table*, whenever a VM starts, is ready or dies. VMs can
 //! only read it. Within one host this is a perfect failure detector.
 
-use crate::protocol::{Incarnation, Malformed, Peer, decode, encode};
+use crate::protocol::{Incarnation, Malformed, Peer, Pipe, decode, encode};
 use core::sync::atomic::Ordering::{Acquire, Release};
 use ivshmem::layout::{LayoutError, LifeState, Liveness, Part, Region};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,19 @@ pub enum Utility {
     Files,
     /// Task forces.
     Tasks,
+}
+
+impl Utility {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Files, Self::Tasks];
+
+    /// The pipe that its activities serve.
+    pub fn pipe(self) -> Pipe {
+        match self {
+            Self::Files => Pipe::Files,
+            Self::Tasks => Pipe::Tasks,
+        }
+    }
 }
 
 impl fmt::Display for Utility {

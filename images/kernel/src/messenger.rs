@@ -13,25 +13,35 @@
 //! * A service answers at once or later ([`Outcome`]). The reply goes to the
 //!   incarnation that asked, or nowhere if that one is dead.
 //! * A peer that has more than [`MAX_SERVED`] unanswered requests here is
-//!   broken: what it sends beyond that is dropped and counted.
+//!   broken: what it sends beyond that is dropped and counted. So is all else
+//!   that makes no sense, by peer and by name ([`Fault`](crate::protocol::monitor::Fault)).
 
+mod call;
+mod calls;
+mod faults;
 mod receive;
+mod serve;
+mod timers;
 mod wait;
 
 use crate::executor::{Executor, lock};
 use crate::membership::{Membership, Role, Utility};
 use crate::protocol::{Incarnation, Peer, Pipe};
 use crate::waiters::{Waiters, Window};
-use std::collections::{BTreeMap, HashMap};
+use calls::Calls;
+use faults::Faults;
+use serve::Served;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::hash::{BuildHasherDefault, Hasher};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Poll, Waker};
+use timers::Timers;
+use transport::Body;
 use transport::endpoint::{Endpoint, PeerAddress, SendError};
 use transport::wire::{Header, Kind};
+
+pub use call::{CallFuture, MAX_BODY};
+pub use timers::DeadlinePassed;
 
 /// Most requests of one peer that are served at a time.
 pub const MAX_SERVED: usize = 256;
@@ -41,9 +51,6 @@ pub const MAX_SERVED: usize = 256;
 /// the ids of those under way differ modulo this.
 pub const UTILITY_WINDOW: u64 = 64;
 
-/// Set in the ids of requests that are not sent again.
-const ONCE: u64 = 1 << 63;
-
 /// What the messenger needs of the machine it runs on.
 pub trait Platform: Send + Sync {
     /// Nanoseconds of a clock that never goes back.
@@ -51,10 +58,14 @@ pub trait Platform: Send + Sync {
     /// Nanoseconds since 1970.
     fn wall_clock_ns(&self) -> u64;
     /// Sleeps until a doorbell, a poke, or `deadline_ns`. One that came since
-    /// the last wait counts.
-    fn wait(&self, deadline_ns: Option<u64>);
+    /// the last wait or [`Platform::rang`] counts. Whether one came.
+    fn wait(&self, deadline_ns: Option<u64>) -> bool;
     /// Makes [`Platform::wait`] return; from any thread.
     fn poke(&self);
+    /// Whether a doorbell or poke came since the last call or wait, or may have.
+    fn rang(&self) -> bool {
+        true
+    }
     /// Whether nobody else in this VM wants the processor, `waiting` threads
     /// apart that would only go to sleep.
     fn may_spin(&self, waiting: usize) -> bool;
@@ -69,6 +80,8 @@ pub enum CallError {
     TooLong,
     /// No activity of the utility lives or is about to.
     NoActivity(Utility),
+    /// The peer does not serve the request.
+    Refused(Refusal),
 }
 
 impl fmt::Display for CallError {
@@ -77,37 +90,23 @@ impl fmt::Display for CallError {
             Self::PeerDied(peer) => write!(f, "{peer} died"),
             Self::TooLong => write!(f, "the request is longer than a message may be"),
             Self::NoActivity(utility) => write!(f, "no activity of {utility} is left alive"),
+            Self::Refused(refusal) => refusal.fmt(f),
         }
     }
 }
 
 impl std::error::Error for CallError {}
 
-/// A reply that comes later.
-pub type Later = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
+pub use serve::{Later, Outcome, Refusal, Request, Service};
 
-/// What a service makes of a request.
-pub enum Outcome {
-    /// The reply's body.
-    Reply(Vec<u8>),
-    /// A coroutine that ends with the reply's body.
-    Later(Later),
-}
-
-/// A request as a service sees it.
-pub struct Request {
-    /// Who asks; known from the ring, not from the message.
-    pub from: Incarnation,
-    /// Unique among the requests of that incarnation; kept when it is re-sent.
-    pub id: u64,
-    /// What is asked.
-    pub body: Vec<u8>,
-}
-
-/// Serves one pipe of this VM.
-pub trait Service: Send + Sync {
-    /// Answers a request, or starts to. Must not block.
-    fn serve(self: Arc<Self>, request: Request) -> Outcome;
+/// Takes one-way messages, and learns of deaths in the same order: nothing of
+/// a dead incarnation comes after its death. Called on the messenger's thread;
+/// must not block.
+pub trait NoticeHandler: Send + Sync {
+    /// A message came. `word` is its sender's to choose.
+    fn take(&self, from: Incarnation, pipe: u32, word: u64, body: Body);
+    /// An incarnation died.
+    fn died(&self, who: Incarnation);
 }
 
 /// Requests and replies between this VM and its peers.
@@ -116,23 +115,15 @@ pub struct Messenger {
     membership: Membership,
     platform: Arc<dyn Platform>,
     executor: Executor,
-    endpoint: Mutex<Endpoint>,
-    calls: Mutex<HashMap<u64, Call, BuildHasherDefault<OwnIds>>>,
-    next_request: AtomicU64,
-    services: [OnceLock<Arc<dyn Service>>; 5],
-    /// Unanswered requests, by the peer that sent them.
-    served: Mutex<Vec<usize>>,
+    core: Mutex<Core>,
+    services: [OnceLock<Arc<dyn Service>>; SERVICES],
+    notices: OnceLock<Arc<dyn NoticeHandler>>,
     window: Window,
-    /// Calls under way to each peer: no more than it serves at a time.
-    under_way: Vec<Window>,
-    /// Those who wait for room in a ring.
+    /// Those who wait for room: in a ring, or among the calls to a peer.
     space: Waiters,
     /// Those who wait for a birth or death in the machine.
     changes: Waiters,
-    timers: Mutex<BTreeMap<(u64, u64), Waker>>,
-    /// The words of the liveness table that the endpoint has been told.
-    followed: Mutex<Vec<u64>>,
-    dropped: AtomicU64,
+    timers: Timers,
     stop: AtomicBool,
     /// The messenger's thread sleeps, or is about to and has looked at
     /// everything that a poke is for. SYNC: messenger-asleep.
@@ -143,32 +134,20 @@ pub struct Messenger {
     polls: AtomicBool,
 }
 
-/// Hashes request ids. They are this VM's own and count up, so nobody can
-/// choose them to collide.
-#[derive(Default)]
-struct OwnIds(u64);
-
-impl Hasher for OwnIds {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(self.0 << 8 | u64::from(byte)));
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        // Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
-        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
+/// What one lock holds: whatever a message touches on its way.
+struct Core {
+    endpoint: Endpoint,
+    calls: Calls,
+    served: Served,
+    /// The words of the liveness table that the endpoint has been told.
+    followed: Vec<u64>,
+    /// The activity of each utility that calls go to: the nearest that is ready.
+    routes: [Option<Incarnation>; Utility::ALL.len()],
+    faults: Faults,
 }
 
-/// A call under way.
-struct Call {
-    to: Incarnation,
-    result: Option<Result<Vec<u8>, CallError>>,
-    waker: Waker,
-}
+/// One more than the highest [`Pipe`].
+const SERVICES: usize = 6;
 
 impl Messenger {
     /// A messenger for `own` over an endpoint to which all rings are attached.
@@ -188,23 +167,26 @@ impl Messenger {
             }
         };
         let peers = membership.description().peers.len();
+        let core = Core {
+            endpoint,
+            calls: Calls::new(peers),
+            served: Served::new(peers),
+            followed: vec![0; peers],
+            routes: Default::default(),
+            faults: Faults::new(peers),
+        };
         Arc::new(Self {
             own,
             membership,
             executor: Executor::new(poke),
             platform,
-            endpoint: Mutex::new(endpoint),
-            calls: Mutex::default(),
-            next_request: AtomicU64::new(1),
+            core: Mutex::new(core),
             services: Default::default(),
-            served: Mutex::new(vec![0; peers]),
+            notices: OnceLock::new(),
             window: Window::new(UTILITY_WINDOW),
-            under_way: (0..peers).map(|_| Window::new(MAX_SERVED as u64)).collect(),
             space: Waiters::default(),
             changes: Waiters::default(),
-            timers: Mutex::default(),
-            followed: Mutex::new(vec![0; peers]),
-            dropped: AtomicU64::new(0),
+            timers: Timers::new(),
             stop: AtomicBool::new(false),
             asleep,
             waiting: Arc::default(),
@@ -238,6 +220,12 @@ impl Messenger {
         debug_assert!(vacant, "pipe {pipe:?} is served twice");
     }
 
+    /// From now on `handler` takes one-way messages. Once.
+    pub fn on_notice(&self, handler: Arc<dyn NoticeHandler>) {
+        let vacant = self.notices.set(handler).is_ok();
+        debug_assert!(vacant, "notices are taken twice");
+    }
+
     /// Makes the messenger's thread look at everything, if it sleeps. What it
     /// is to see comes before.
     fn poke(&self) {
@@ -253,14 +241,11 @@ impl Messenger {
         self.executor.spawn(coroutine);
     }
 
-    /// A request id that no other request of this incarnation has.
-    pub fn fresh_request(&self) -> u64 {
-        ONCE | self.next_request.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Sends a request and waits for its reply.
-    pub async fn call(&self, to: Incarnation, pipe: Pipe, body: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.call_as(self.fresh_request(), to, pipe, body).await
+    /// Sends a request and waits for its reply. The request leaves when the
+    /// future is first polled; if it is dropped before the reply came, the peer
+    /// is told that nobody waits any more.
+    pub async fn call(&self, to: Incarnation, pipe: Pipe, body: &[u8]) -> Result<Body, CallError> {
+        CallFuture::new(self, None, to, pipe, &[body]).await
     }
 
     /// Sends a request to the nearest living activity of a utility and waits
@@ -269,26 +254,33 @@ impl Messenger {
     ///
     /// At most [`UTILITY_WINDOW`] such calls of this VM are under way at a
     /// time; others wait for their turn.
-    pub async fn call_utility(&self, utility: Utility, body: &[u8]) -> Result<Vec<u8>, CallError> {
+    pub async fn call_utility(&self, utility: Utility, body: &[u8]) -> Result<Body, CallError> {
         let place = self.window.enter().await;
-        self.call_living(place.number, utility, body).await
+        self.call_living(Some(place.number), utility, &[body]).await
+    }
+
+    /// The same with a body in parts.
+    pub async fn call_utility_parts(&self, utility: Utility, body: &[&[u8]]) -> Result<Body, CallError> {
+        let place = self.window.enter().await;
+        self.call_living(Some(place.number), utility, body).await
     }
 
     /// The same for a request that may be carried out any number of times (it
     /// changes nothing, or nothing more): it takes no place in the window.
-    pub async fn ask_utility(&self, utility: Utility, body: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.call_living(self.fresh_request(), utility, body).await
+    pub async fn ask_utility(&self, utility: Utility, body: &[u8]) -> Result<Body, CallError> {
+        self.call_living(None, utility, &[body]).await
     }
 
-    async fn call_living(&self, request: u64, utility: Utility, body: &[u8]) -> Result<Vec<u8>, CallError> {
-        let pipe = match utility {
-            Utility::Files => Pipe::Files,
-            Utility::Tasks => Pipe::Tasks,
-        };
+    async fn call_living(
+        &self,
+        request: Option<u64>,
+        utility: Utility,
+        body: &[&[u8]],
+    ) -> Result<Body, CallError> {
         loop {
             let seen = self.changes.count();
-            let nearest = self.membership.nearest(utility, self.own.peer);
-            let Some(to) = nearest.first().and_then(|&peer| self.membership.incarnation(peer)) else {
+            let route = lock(&self.core).routes[utility as usize];
+            let Some(to) = route else {
                 let role = Role::Utility(utility);
                 if !self.membership.with_role(role).any(|peer| self.membership.liveness(peer).is_alive()) {
                     return Err(CallError::NoActivity(utility));
@@ -296,93 +288,57 @@ impl Messenger {
                 self.changes.wait(seen).await;
                 continue;
             };
-            match self.call_as(request, to, pipe, body).await {
+            match CallFuture::new(self, request, to, utility.pipe(), body).await {
                 Err(CallError::PeerDied(_)) => continue,
                 result => return result,
             }
         }
     }
 
-    /// As [`Messenger::call`], under a request id of the caller's.
-    async fn call_as(
-        &self,
-        request: u64,
-        to: Incarnation,
-        pipe: Pipe,
-        body: &[u8],
-    ) -> Result<Vec<u8>, CallError> {
-        let under_way = self.under_way.get(usize::from(to.peer.0)).ok_or(CallError::PeerDied(to.peer))?;
-        let _place = under_way.enter().await;
-        let _forget = Forget { messenger: self, request };
-        let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
-        lock(&self.calls).insert(request, Call { to, result: None, waker });
-        let header = Header { kind: Kind::Request, pipe: pipe as u32, request, trace: 0 };
-        match self.send(to, header, body).await {
-            Ok(()) => poll_fn(|context| self.poll_call(request, context)).await,
-            Err(SendError::TooLong) => Err(CallError::TooLong),
-            Err(_) => Err(CallError::PeerDied(to.peer)),
-        }
+    /// Sends a one-way message, if there is room for it. `word` is the
+    /// sender's to choose.
+    ///
+    /// # Errors
+    /// [`SendError::WouldBlock`]: not now. Otherwise never.
+    pub fn notify(&self, to: Incarnation, pipe: u32, word: u64, parts: &[&[u8]]) -> Result<(), SendError> {
+        self.try_send(to, Header { kind: Kind::Notice, pipe, request: word, trace: 0 }, parts)
     }
 
-    fn poll_call(&self, request: u64, context: &mut Context<'_>) -> Poll<Result<Vec<u8>, CallError>> {
-        let mut calls = lock(&self.calls);
-        let Some(call) = calls.get_mut(&request) else {
-            return Poll::Ready(Err(CallError::PeerDied(Peer::LAUNCHER)));
+    fn try_send(&self, to: Incarnation, header: Header, parts: &[&[u8]]) -> Result<(), SendError> {
+        let (sent, waits) = {
+            let mut core = lock(&self.core);
+            let sent = core.endpoint.send(address(to), header, parts);
+            (sent, core.endpoint.has_backlog(to.peer.0))
         };
-        match call.result.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                call.waker.clone_from(context.waker());
-                Poll::Pending
+        if waits {
+            // The messenger's thread sends the rest; it may be asleep.
+            self.poke();
+        }
+        match sent {
+            // The endpoint learns of a birth when the messenger's thread looks.
+            Err(SendError::PeerDied | SendError::UnknownPeer) if self.membership.lives(to) => {
+                self.platform.poke();
+                Err(SendError::WouldBlock)
             }
+            sent => sent,
         }
     }
 
-    /// Sends a message, waiting for room.
-    async fn send(&self, to: Incarnation, header: Header, body: &[u8]) -> Result<(), SendError> {
+    /// As [`Messenger::notify`], waiting for room.
+    pub async fn notify_wait(
+        &self,
+        to: Incarnation,
+        pipe: u32,
+        word: u64,
+        parts: &[&[u8]],
+    ) -> Result<(), SendError> {
         loop {
             let seen = self.space.count();
-            let (sent, waits) = {
-                let mut endpoint = lock(&self.endpoint);
-                (endpoint.send(address(to), header, &[body]), endpoint.has_backlog(to.peer.0))
-            };
-            if waits {
-                // The messenger's thread sends the rest; it may be asleep.
-                self.poke();
+            match self.notify(to, pipe, word, parts) {
+                Err(SendError::WouldBlock) => self.space.wait(seen).await,
+                sent => return sent,
             }
-            match sent {
-                Err(SendError::WouldBlock) => {}
-                // The endpoint learns of a birth when the messenger's thread
-                // looks; the caller may have seen it before.
-                Err(SendError::PeerDied | SendError::UnknownPeer) if self.membership.lives(to) => {
-                    // A look is due; what rang for the birth may be used up.
-                    self.platform.poke();
-                }
-                result => return result,
-            }
-            self.space.wait(seen).await;
         }
-    }
-
-    /// Waits until `deadline_ns` of [`Messenger::now_ns`].
-    pub async fn sleep_until(&self, deadline_ns: u64) {
-        let key = (deadline_ns, self.fresh_request());
-        poll_fn(|context| {
-            if self.now_ns() >= deadline_ns {
-                return Poll::Ready(());
-            }
-            lock(&self.timers).insert(key, context.waker().clone());
-            self.poke();
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// How many messages made no sense here and were dropped: requests beyond
-    /// [`MAX_SERVED`] or to a pipe that nobody serves, replies that nobody waits
-    /// for, whatever the endpoint found malformed.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 
     /// How many births and deaths this messenger has noticed; see
@@ -401,18 +357,6 @@ impl Messenger {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.poke();
-    }
-}
-
-/// Forgets a call when its future is done or dropped.
-struct Forget<'a> {
-    messenger: &'a Messenger,
-    request: u64,
-}
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        lock(&self.messenger.calls).remove(&self.request);
     }
 }
 

@@ -6,45 +6,55 @@
 use crate::executor::lock;
 use std::future::poll_fn;
 use std::sync::Mutex;
-use std::task::{Poll, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 
 /// A count of changes, and those who wait for the next.
 #[derive(Default)]
-pub struct Waiters(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    count: u64,
-    wakers: Vec<Waker>,
+pub struct Waiters {
+    count: AtomicU64,
+    /// Somebody may be among the wakers.
+    waits: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Waiters {
     /// How many changes there have been.
     pub fn count(&self) -> u64 {
-        lock(&self.0).count
+        self.count.load(Ordering::SeqCst)
     }
 
     /// Waits until there have been other than `seen` changes.
     pub async fn wait(&self, seen: u64) {
-        poll_fn(|context| {
-            let mut state = lock(&self.0);
-            if state.count != seen {
-                return Poll::Ready(());
-            }
-            if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-                state.wakers.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+        poll_fn(|context| self.poll_changed(seen, context)).await;
     }
 
-    /// Counts a change and wakes everybody.
+    /// The same, polled.
+    pub fn poll_changed(&self, seen: u64, context: &Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.wakers);
+        // Under the lock: who counts a change takes the wakers after it.
+        self.waits.store(true, Ordering::SeqCst);
+        if self.count.load(Ordering::SeqCst) != seen {
+            return Poll::Ready(());
+        }
+        if !state.iter().any(|waker| waker.will_wake(context.waker())) {
+            state.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Counts a change and wakes everybody. Costs little while nobody waits.
     pub fn wake_all(&self) {
+        // SYNC: waiters: of this count and this look, and the store and the
+        // look of `poll_changed`, all in one order, one sees the other.
+        self.count.fetch_add(1, Ordering::SeqCst);
+        if !self.waits.load(Ordering::SeqCst) {
+            return;
+        }
         let wakers = {
-            let mut state = lock(&self.0);
-            state.count += 1;
-            std::mem::take(&mut state.wakers)
+            let mut wakers = lock(&self.wakers);
+            self.waits.store(false, Ordering::SeqCst);
+            std::mem::take(&mut *wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -1,13 +1,17 @@
 //! Messengers on threads of the host, over rings in heap memory.
 
-use ivshmem::layout::{LifeState, Liveness, PAIR_BYTES, PAIR_PARTS, Part, Region, RegionKind};
+use ivshmem::layout::{LifeState, Liveness, PAIR_BYTES, PAIR_PARTS, Region, RegionKind, pair_windows};
 use kernel::executor::block_on;
 use kernel::membership::{Description, Membership, PeerDescription, Role, Utility};
-use kernel::messenger::{CallError, Messenger, Outcome, Platform, Request, Service};
+use kernel::messenger::{
+    CallError, DeadlinePassed, Messenger, NoticeHandler, Outcome, Platform, Refusal, Request, Service,
+};
+use kernel::protocol::monitor::Fault;
 use kernel::protocol::{Incarnation, Peer, Pipe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
+use transport::Body;
 use transport::endpoint::{Doorbell, Endpoint, PeerAddress};
 use transport::memory::SharedMemory;
 
@@ -27,6 +31,7 @@ struct Host {
     bells: Arc<Vec<Bell>>,
     own: usize,
     start: Instant,
+    spins: bool,
 }
 
 impl Platform for Host {
@@ -36,23 +41,26 @@ impl Platform for Host {
     fn wall_clock_ns(&self) -> u64 {
         0
     }
-    fn wait(&self, deadline_ns: Option<u64>) {
+    fn wait(&self, deadline_ns: Option<u64>) -> bool {
         let bell = &self.bells[self.own];
         let mut rung = bell.0.lock().unwrap();
         while !*rung {
             let rest = deadline_ns.map_or(60_000_000_000, |deadline| deadline.saturating_sub(self.now_ns()));
             if rest == 0 {
-                return;
+                return false;
             }
             rung = bell.1.wait_timeout(rung, Duration::from_nanos(rest)).unwrap().0;
         }
-        *rung = false;
+        std::mem::take(&mut *rung)
+    }
+    fn rang(&self) -> bool {
+        std::mem::take(&mut *self.bells[self.own].0.lock().unwrap())
     }
     fn poke(&self) {
         self.bells[self.own].ring();
     }
     fn may_spin(&self, _: usize) -> bool {
-        false
+        self.spins
     }
 }
 
@@ -95,17 +103,17 @@ impl World {
         let mut endpoints: Vec<Endpoint> = (0..4)
             .map(|own| {
                 let address = PeerAddress { peer: own, generation: 1 };
-                Endpoint::new(address, Box::new(world.host(own.into())))
+                Endpoint::new(address, Arc::new(world.host(own.into())))
             })
             .collect();
         for low in 0..4u16 {
             for high in low + 1..4 {
                 let pair =
                     Region::format(SharedMemory::heap(PAIR_BYTES), RegionKind::Pair, 1, &PAIR_PARTS).unwrap();
-                let [from_low, from_high] =
-                    [Part::RingFromLower, Part::RingFromHigher].map(|part| pair.part(part).unwrap());
-                endpoints[usize::from(low)].attach(high, from_low.clone(), from_high.clone()).unwrap();
-                endpoints[usize::from(high)].attach(low, from_high, from_low).unwrap();
+                for (own, peer) in [(low, high), (high, low)] {
+                    let windows = pair_windows(&pair, own, peer).unwrap();
+                    endpoints[usize::from(own)].attach(peer, windows).unwrap();
+                }
             }
         }
         for (own, endpoint) in endpoints.into_iter().enumerate() {
@@ -117,7 +125,7 @@ impl World {
     }
 
     fn host(&self, own: usize) -> Host {
-        Host { bells: self.bells.clone(), own, start: Instant::now() }
+        Host { bells: self.bells.clone(), own, start: Instant::now(), spins: own == 1 }
     }
 
     fn say(&self, peer: u16, state: LifeState) {
@@ -170,7 +178,7 @@ struct Id;
 
 impl Service for Id {
     fn serve(self: Arc<Self>, request: Request) -> Outcome {
-        Outcome::Reply(request.id.to_le_bytes().to_vec())
+        Outcome::reply(request.id.to_le_bytes().to_vec())
     }
 }
 
@@ -191,7 +199,7 @@ fn calls_of_all_sizes_from_many_threads_are_answered() {
                         for size in [0, 1, 32, 33, 500, 20_000, 60_000].repeat(10) {
                             let body = vec![thread; size];
                             let reply = block_on(world.messengers[0].call(first(1), Pipe::Node, &body));
-                            assert!(reply.unwrap() == body, "size {size}");
+                            assert!(reply.unwrap().into_vec() == body, "size {size}");
                         }
                     });
                 }
@@ -209,7 +217,7 @@ fn many_calls_are_under_way_at_once() {
         let body = vec![7; 10_000];
         let calls = (0..200).map(|_| world.messengers[0].call(first(1), Pipe::Node, &body));
         let replies = block_on(futures_util::future::join_all(calls));
-        assert!(replies.iter().all(|reply| reply.as_ref() == Ok(&body)));
+        assert!(replies.into_iter().all(|reply| reply.map(Body::into_vec) == Ok(body.clone())));
     });
 }
 
@@ -246,7 +254,7 @@ fn a_request_outlives_its_server_under_the_same_id() {
             }
             world.say(2, LifeState::Dead);
             let id = silent.0.lock().unwrap()[0];
-            assert_eq!(caller.join().unwrap().unwrap(), id.to_le_bytes());
+            assert_eq!(caller.join().unwrap().unwrap().into_vec(), id.to_le_bytes());
         });
     });
 }
@@ -267,8 +275,8 @@ fn nobody_waits_at_a_pipe_that_nobody_serves() {
     let world = World::new();
     world.run(|world| {
         let reply = block_on(world.messengers[0].call(first(1), Pipe::Tasks, b"?"));
-        assert_eq!(reply, Ok(Vec::new()));
-        assert_eq!(world.messengers[1].dropped(), 1);
+        assert_eq!(reply, Err(CallError::Refused(Refusal::NoSuchPipe)));
+        assert_eq!(world.messengers[1].faults(Peer(0), Fault::Pipe), 1);
     });
 }
 
@@ -280,5 +288,103 @@ fn a_sleep_ends_at_its_time() {
         let until = messenger.now_ns() + 20_000_000;
         block_on(messenger.sleep_until(until));
         assert!(messenger.now_ns() >= until);
+    });
+}
+
+/// Waits for ever, and says when it is dropped.
+struct Guarded(Arc<AtomicU64>);
+
+impl Service for Guarded {
+    fn serve(self: Arc<Self>, _: Request) -> Outcome {
+        struct Dropped(Arc<AtomicU64>);
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let guard = Dropped(self.0.clone());
+        Outcome::WhileAwaited(Box::pin(async move {
+            std::future::pending::<()>().await;
+            drop(guard);
+            Body::default()
+        }))
+    }
+}
+
+#[test]
+fn what_is_not_there_in_time_is_taken_back() {
+    let world = World::new();
+    let ended = Arc::new(AtomicU64::new(0));
+    world.messengers[1].serve(Pipe::Node, Arc::new(Guarded(ended.clone())));
+    world.run(|world| {
+        let caller = &world.messengers[0];
+        for _ in 0..3 {
+            let deadline = caller.now_ns() + 5_000_000;
+            let call = caller.before(deadline, caller.call(first(1), Pipe::Node, b"?"));
+            assert_eq!(block_on(call), Err(DeadlinePassed));
+            assert!(caller.now_ns() >= deadline);
+        }
+        while ended.load(Ordering::SeqCst) < 3 {
+            std::thread::yield_now();
+        }
+        // Nobody is left to serve: as many again find room.
+        world.messengers[3].serve(Pipe::Node, Arc::new(Id));
+        let far = caller.now_ns() + 60_000_000_000;
+        let call = caller.before(far, caller.call(first(3), Pipe::Node, b"?"));
+        assert!(matches!(block_on(call), Ok(Ok(_))));
+    });
+}
+
+#[test]
+fn more_calls_than_a_peer_serves_at_a_time_wait_for_their_turn() {
+    let world = World::new();
+    world.messengers[1].serve(Pipe::Node, Arc::new(Echo { later: true, served: AtomicU64::new(0) }));
+    world.run(|world| {
+        let calls = (0..1000).map(|_| world.messengers[0].call(first(1), Pipe::Node, b"?"));
+        let replies = block_on(futures_util::future::join_all(calls));
+        assert!(replies.iter().all(Result::is_ok));
+        assert!(world.messengers[1].channels().iter().all(|channel| channel.faults.is_empty()));
+    });
+}
+
+/// Keeps what it was told.
+#[derive(Default)]
+struct Heard(Mutex<Vec<(Incarnation, u64, Vec<u8>)>>, AtomicU64);
+
+impl NoticeHandler for Heard {
+    fn take(&self, from: Incarnation, pipe: u32, word: u64, body: Body) {
+        assert_eq!((pipe, self.1.load(Ordering::SeqCst)), (77, 0), "nothing comes after a death");
+        self.0.lock().unwrap().push((from, word, body.into_vec()));
+    }
+
+    fn died(&self, who: Incarnation) {
+        assert_eq!(who, first(0));
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn notices_arrive_in_order_and_before_the_death_of_their_sender() {
+    let world = World::new();
+    let heard = Arc::new(Heard::default());
+    world.messengers[1].on_notice(heard.clone());
+    world.run(|world| {
+        let body = |word: u64| vec![word as u8; (word * word) as usize];
+        for word in 0..200 {
+            let body = body(word);
+            let parts = [&b"of "[..], &body];
+            block_on(world.messengers[0].notify_wait(first(1), 77, word, &parts)).unwrap();
+        }
+        while heard.0.lock().unwrap().len() < 200 {
+            std::thread::yield_now();
+        }
+        world.say(0, LifeState::Dead);
+        while heard.1.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        for (index, (from, word, got)) in heard.0.lock().unwrap().iter().enumerate() {
+            assert_eq!((*from, *word), (first(0), index as u64));
+            assert_eq!(*got, [b"of ", &body(*word)[..]].concat());
+        }
     });
 }

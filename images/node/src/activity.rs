@@ -1,6 +1,7 @@
 //! One activity: its mailbox, what it writes, and whether it is to end.
 
 use kernel::messenger::Messenger;
+use kernel::protocol::launcher::MAX_OUTPUT;
 use kernel::protocol::tasks::{Program, TaskForceId};
 use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher, node};
 use kernel::waiters::Waiters;
@@ -12,8 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const MAILBOX_BYTES: usize = 1024 * 1024;
 /// Most bytes of output that wait to be taken.
 const OUTPUT_BYTES: usize = 64 * 1024;
-/// Most bytes of output in one message.
-const OUTPUT_MESSAGE: usize = 32 * 1024;
 
 /// Names an activity across the machine.
 pub type Key = (TaskForceId, u16);
@@ -192,7 +191,7 @@ impl Activity {
 
     /// Takes what a thread of the activity writes, waiting for room.
     pub async fn write(&self, fd: u8, bytes: &[u8]) {
-        for chunk in bytes.chunks(OUTPUT_MESSAGE) {
+        for chunk in bytes.chunks(MAX_OUTPUT) {
             loop {
                 let seen = self.changed.count();
                 if held(&self.output).push(fd, chunk) {
@@ -257,7 +256,7 @@ impl Output {
         }
         self.bytes += chunk.len();
         match self.chunks.back_mut() {
-            Some((last, bytes)) if *last == fd && bytes.len() + chunk.len() <= OUTPUT_MESSAGE => {
+            Some((last, bytes)) if *last == fd && bytes.len() + chunk.len() <= MAX_OUTPUT => {
                 bytes.extend_from_slice(chunk);
             }
             _ => self.chunks.push_back((fd, chunk.to_vec())),

@@ -265,12 +265,12 @@ impl Files {
     /// of another kind, or none, is an input/output error.
     fn ask<T>(&self, request: &Request<'_>, take: impl FnOnce(Reply<'_>) -> Option<T>) -> Result<T, Errno> {
         let reply = self.messenger.block_on(self.messenger.call_utility(Utility::Files, &encode(request)));
-        let reply = reply.map_err(|error| match error {
+        let mut reply = reply.map_err(|error| match error {
             // Only a path can be so long.
             CallError::TooLong => Errno::NAMETOOLONG,
             _ => Errno::IO,
         })?;
-        take(decode::<Response>(&reply).map_err(|_| Errno::IO)??).ok_or(Errno::IO)
+        take(decode::<Response>(reply.bytes()).map_err(|_| Errno::IO)??).ok_or(Errno::IO)
     }
 }
 

@@ -305,7 +305,7 @@ impl Node {
         let (task_force, from) = activity.placement.key;
         let request = encode(&node::Request::Deliver { task_force, from, to: to as u16, body });
         match self.activities.messenger.call(node, Pipe::Node, &request).await {
-            Ok(reply) => decode(&reply).map_err(|_| Error::Ended),
+            Ok(mut reply) => decode(reply.bytes()).map_err(|_| Error::Ended),
             Err(CallError::TooLong) => Err(Error::TooLong),
             Err(_) => Err(Error::Ended),
         }

@@ -3,7 +3,7 @@
 use crate::activities::Activities;
 use crate::activity::Placement;
 use kernel::membership::{Role, Utility};
-use kernel::messenger::{Messenger, Outcome, Request, Service};
+use kernel::messenger::{Messenger, Outcome, Refusal, Request, Service};
 use kernel::protocol::{Incarnation, Pipe, decode, encode, node};
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ pub fn start(messenger: &Messenger, activities: Arc<Activities>) {
 }
 
 impl Service for NodeService {
-    fn serve(self: Arc<Self>, request: Request) -> Outcome {
-        let answer = |response: node::Response| Outcome::Reply(encode(&response));
-        let asked = decode(&request.body);
-        let between_activities = matches!(asked, Ok(node::Request::Deliver { .. }));
+    fn serve(self: Arc<Self>, mut request: Request) -> Outcome {
+        let answer = |response: node::Response| Outcome::reply(encode(&response));
+        let asked = decode(request.body.bytes());
+        let between_activities = matches!(asked, Ok(node::Request::Deliver { .. }) | Err(_));
         if !between_activities && !self.is_from_tasks(request.from) {
             return answer(Err(node::Refusal::WrongSender));
         }
@@ -39,10 +39,13 @@ impl Service for NodeService {
                 self.activities.of(task_force).iter().for_each(|activity| activity.member_ended(index));
                 answer(Ok(()))
             }
+            Ok(node::Request::Deliver { body, .. }) if body.len() > node::MAX_MESSAGE => {
+                Outcome::Refuse(Refusal::BeyondLimit)
+            }
             Ok(node::Request::Deliver { task_force, from, to, body }) => {
                 self.deliver(request.from, (task_force, to), from, body.to_vec())
             }
-            Err(_) => answer(Err(node::Refusal::WrongSender)),
+            Err(_) => Outcome::Refuse(Refusal::Undecodable),
         }
     }
 }
@@ -63,11 +66,11 @@ impl NodeService {
     ) -> Outcome {
         let activity = match self.activities.find(key) {
             Ok(activity) => activity,
-            Err(refusal) => return Outcome::Reply(encode(&node::Response::Err(refusal))),
+            Err(refusal) => return Outcome::reply(encode(&node::Response::Err(refusal))),
         };
         if activity.placement.members.get(usize::from(from)) != Some(&sender) {
-            return Outcome::Reply(encode(&node::Response::Err(node::Refusal::WrongSender)));
+            return Outcome::reply(encode(&node::Response::Err(node::Refusal::WrongSender)));
         }
-        Outcome::Later(Box::pin(async move { encode(&activity.deliver(from, body).await) }))
+        Outcome::Later(Box::pin(async move { encode(&activity.deliver(from, body).await).into() }))
     }
 }

@@ -9,9 +9,10 @@
 #![forbid(unsafe_code)]
 
 use ivshmem::exit::ExitCode;
-use ivshmem::layout::{Part, Region, RegionKind};
+use ivshmem::layout::{Region, RegionKind, pair_windows};
 use kernel::membership::Membership;
 use kernel::messenger::{Messenger, Platform};
+use kernel::monitor;
 use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
 use runtime::thread::Priority;
 use std::sync::Arc;
@@ -30,13 +31,16 @@ impl Platform for Bare {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
     }
 
-    fn wait(&self, deadline_ns: Option<u64>) {
-        // Why it ended makes no difference: the messenger looks at everything.
-        let _ = runtime::bell::wait(deadline_ns);
+    fn wait(&self, deadline_ns: Option<u64>) -> bool {
+        runtime::bell::wait(deadline_ns)
     }
 
     fn poke(&self) {
         runtime::bell::poke();
+    }
+
+    fn rang(&self) -> bool {
+        runtime::bell::rang()
     }
 
     fn may_spin(&self, waiting: usize) -> bool {
@@ -83,21 +87,17 @@ fn join_or_refuse(platform: Arc<dyn Platform>) -> Result<Arc<Messenger>, String>
 /// This VM's end of all its rings.
 fn endpoint(own: Incarnation, membership: &Membership) -> Result<Endpoint, String> {
     let address = PeerAddress { peer: own.peer.0, generation: own.generation };
-    let mut endpoint = Endpoint::new(address, Box::new(Bare));
+    let mut endpoint = Endpoint::new(address, Arc::new(Bare));
     for peer in 0..membership.description().peers.len() as u16 {
         if peer == own.peer.0 {
             continue;
         }
         let what = format!("pair region with {}", membership.name(Peer(peer)));
         let memory = runtime::regions::pair(peer).ok_or_else(|| format!("there is no {what}"))?;
-        let region =
-            Region::laid_out(memory, RegionKind::Pair).map_err(|error| format!("{what}: {error}"))?;
-        let (out, inward) = match own.peer.0 < peer {
-            true => (Part::RingFromLower, Part::RingFromHigher),
-            false => (Part::RingFromHigher, Part::RingFromLower),
-        };
-        let part = |part| region.part(part).map_err(|error| format!("{what}: {error}"));
-        endpoint.attach(peer, part(out)?, part(inward)?).map_err(|error| format!("{what}: {error}"))?;
+        let windows = Region::laid_out(memory, RegionKind::Pair)
+            .and_then(|region| pair_windows(&region, own.peer.0, peer))
+            .map_err(|error| format!("{what}: {error}"))?;
+        endpoint.attach(peer, windows).map_err(|error| format!("{what}: {error}"))?;
     }
     Ok(endpoint)
 }
@@ -111,6 +111,7 @@ pub fn serve(messenger: Arc<Messenger>) -> ! {
             let _ = ready.call(launcher, Pipe::Launcher, &encode(&launcher::Request::Ready)).await;
         }
     });
+    monitor::start(&messenger);
     runtime::thread::set_priority(runtime::thread::current(), Priority::High);
     messenger.run();
     runtime::exit::exit(ExitCode::Shutdown)

@@ -342,9 +342,9 @@ impl Client {
         path: &[u8],
         take: impl FnOnce(Reply<'_>) -> Option<T>,
     ) -> Result<T, FilesError> {
-        let reply = self.messenger.call_utility(Utility::Files, &encode(request)).await?;
+        let mut reply = self.messenger.call_utility(Utility::Files, &encode(request)).await?;
         let failed = |error| FilesError::Machine { path: String::from_utf8_lossy(path).into_owned(), error };
-        let reply = decode::<Response>(&reply).map_err(|_| failed(Errno::IO))?.map_err(failed)?;
+        let reply = decode::<Response>(reply.bytes()).map_err(|_| failed(Errno::IO))?.map_err(failed)?;
         take(reply).ok_or_else(|| failed(Errno::IO))
     }
 }

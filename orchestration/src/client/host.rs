@@ -31,15 +31,19 @@ impl Platform for Host {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
     }
 
-    fn wait(&self, deadline_ns: Option<u64>) {
-        let Some(own) = self.bells.eventfd(Peer::LAUNCHER.0) else { return };
+    fn wait(&self, deadline_ns: Option<u64>) -> bool {
+        let Some(own) = self.bells.eventfd(Peer::LAUNCHER.0) else { return true };
         let timeout = deadline_ns.map(|deadline| {
             let rest = deadline.saturating_sub(self.now_ns());
             Timespec { tv_sec: (rest / 1_000_000_000) as i64, tv_nsec: (rest % 1_000_000_000) as i64 }
         });
         // An interrupted or failed wait is a short one.
         let _ = poll(&mut [PollFd::new(&own, PollFlags::IN)], timeout.as_ref());
-        self.bells.silence(Peer::LAUNCHER.0);
+        self.bells.silence(Peer::LAUNCHER.0)
+    }
+
+    fn rang(&self) -> bool {
+        self.bells.silence(Peer::LAUNCHER.0)
     }
 
     fn poke(&self) {

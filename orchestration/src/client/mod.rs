@@ -14,12 +14,13 @@ pub mod run;
 mod services;
 
 use crate::machine::Machine;
-use kernel::messenger::{Messenger, Outcome, Request, Service};
+use kernel::messenger::{Messenger, Outcome, Refusal, Request, Service};
 use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode, launcher};
 use std::collections::HashMap;
 use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use transport::Body;
 use transport::endpoint::{Endpoint, PeerAddress};
 
 /// What an activity wrote.
@@ -69,17 +70,20 @@ struct LauncherService {
 }
 
 impl Service for LauncherService {
-    fn serve(self: Arc<Self>, request: Request) -> Outcome {
-        let taken = || Outcome::Reply(encode::<launcher::Response>(&()));
-        match decode(&request.body) {
+    fn serve(self: Arc<Self>, mut request: Request) -> Outcome {
+        let taken = || Outcome::reply(encode::<launcher::Response>(&()));
+        match decode(request.body.bytes()) {
             Ok(launcher::Request::Ready) => (self.ready)(request.from),
+            Ok(launcher::Request::Output { bytes, .. }) if bytes.len() > launcher::MAX_OUTPUT => {
+                return Outcome::Refuse(Refusal::BeyondLimit);
+            }
             Ok(launcher::Request::Output { stream, index, fd, bytes }) => {
                 let output = Output { index, fd, bytes: bytes.to_vec() };
                 if let Some(output) = self.streams.hand_on(stream, output) {
                     return Outcome::Later(Box::pin(self.hand_on_later(stream, output)));
                 }
             }
-            Err(_) => {}
+            Err(_) => return Outcome::Refuse(Refusal::Undecodable),
         }
         taken()
     }
@@ -87,13 +91,13 @@ impl Service for LauncherService {
 
 impl LauncherService {
     /// Answers when the output has been taken: so its writer waits.
-    async fn hand_on_later(self: Arc<Self>, stream: u64, output: Output) -> Vec<u8> {
+    async fn hand_on_later(self: Arc<Self>, stream: u64, output: Output) -> Body {
         let mut left = Some(output);
         while let (Some(output), Some(messenger)) = (left.take(), self.messenger.upgrade()) {
             messenger.sleep_until(messenger.now_ns() + RETRY_NS).await;
             left = self.streams.hand_on(stream, output);
         }
-        encode::<launcher::Response>(&())
+        encode::<launcher::Response>(&()).into()
     }
 }
 
@@ -108,11 +112,11 @@ impl Client {
         let own = membership.incarnation(Peer::LAUNCHER).ok_or_else(|| io::Error::other("no launcher"))?;
         let host = host::Host::new(machine.bells().clone());
         let address = PeerAddress { peer: own.peer.0, generation: own.generation };
-        let mut endpoint = Endpoint::new(address, Box::new(host.clone()));
+        let mut endpoint = Endpoint::new(address, Arc::new(host.clone()));
         for peer in (1..membership.description().peers.len() as u16).map(Peer) {
-            let (outgoing, incoming) =
+            let windows =
                 machine.pair_regions(peer).ok_or_else(|| io::Error::other("a pair region is missing"))?;
-            endpoint.attach(peer.0, outgoing, incoming).map_err(io::Error::other)?;
+            endpoint.attach(peer.0, windows).map_err(io::Error::other)?;
         }
         let messenger = Messenger::new(own, membership, endpoint, Arc::new(host));
         let streams = Arc::new(Streams::default());
@@ -123,6 +127,7 @@ impl Client {
             ready: Box::new(ready),
         };
         messenger.serve(Pipe::Launcher, Arc::new(service));
+        kernel::monitor::start(&messenger);
         let receiving = messenger.clone();
         std::thread::Builder::new().name("messenger".into()).spawn(move || receiving.run())?;
         Ok(Self { messenger, streams })

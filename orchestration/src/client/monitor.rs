@@ -37,7 +37,7 @@ impl Client {
         let call = pin!(self.messenger.call(vm, Pipe::Monitor, &body));
         let deadline = pin!(self.messenger.sleep_until(self.messenger.now_ns() + PATIENCE_NS));
         match select(call, deadline).await {
-            Either::Left((reply, _)) => decode(&reply.ok()?).ok(),
+            Either::Left((reply, _)) => decode(reply.ok()?.bytes()).ok(),
             Either::Right(_) => None,
         }
     }

@@ -79,13 +79,13 @@ impl Client {
 
     async fn ask_tasks(&self, request: &Request) -> Result<Reply, RunError> {
         let body = encode(request);
-        let reply = match request {
+        let mut reply = match request {
             Request::Create { .. } => self.messenger.call_utility(Utility::Tasks, &body).await?,
             // These may be carried out again, and must not wait for a place:
             // `Wait` has one for as long as a program runs.
             _ => self.messenger.ask_utility(Utility::Tasks, &body).await?,
         };
-        Ok(decode::<Response>(&reply)??)
+        Ok(decode::<Response>(reply.bytes())??)
     }
 }
 

@@ -44,7 +44,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use transport::memory::SharedMemory;
+use transport::Windows;
 
 /// A running machine. Clones are the same machine; it ends with
 /// [`Machine::shutdown`], or when the last of them is dropped.
@@ -175,7 +175,7 @@ impl Machine {
 
     /// The launcher's rings with `peer`: the one the launcher writes, the one
     /// it reads. `None` if there is no such VM.
-    pub fn pair_regions(&self, peer: Peer) -> Option<(SharedMemory, SharedMemory)> {
+    pub fn pair_regions(&self, peer: Peer) -> Option<Windows> {
         self.handle.shared.regions.own_pair(peer)
     }
 

@@ -1,7 +1,7 @@
 //! Who gets what, and what a VM may not do to it.
 
 use super::*;
-use ivshmem::layout::{LifeState, Liveness};
+use ivshmem::layout::{LifeState, Liveness, Part};
 
 fn machine() -> (MachineFile, Regions) {
     let text = "[clusters.a]\nnodes = 2\n[clusters.b]\nnodes = 1\n[files]\ncapacity = \"1 MiB\"";
@@ -76,7 +76,7 @@ fn every_region_is_formatted_with_the_machines_generation() {
 fn the_launchers_rings_are_the_vms_rings() {
     let (file, regions) = machine();
     let (peer, vm) = file.peers().next().unwrap();
-    let (outgoing, incoming) = regions.own_pair(peer).unwrap();
+    let Windows { outgoing, incoming, .. } = regions.own_pair(peer).unwrap();
     let due = regions.due(peer, vm);
     let pair = due.iter().find(|due| due.id == DueId::Pair(Peer::LAUNCHER)).unwrap();
     let region = open_region(pair, RegionKind::Pair);

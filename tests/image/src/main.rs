@@ -4,6 +4,7 @@
 mod files;
 mod isolation;
 mod life;
+mod nonsense;
 mod scribbler;
 mod sharing;
 
@@ -27,6 +28,7 @@ fn main() {
         program!("adder", sharing::adder),
         program!("intruder", isolation::intruder),
         program!("pool", isolation::pool),
+        program!("nonsense", nonsense::nonsense),
         program!("scribbler", scribbler::scribbler),
         program!("files", files::conformance),
         program!("files-and-echo", files_and_echo),

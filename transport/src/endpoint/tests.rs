@@ -1,5 +1,7 @@
 use super::*;
 use crate::channel::{BACKLOG_BYTES, MESSAGES_PER_TURN};
+use crate::memory::SharedMemory;
+use crate::pages;
 use crate::wire::{HEADER_BYTES, Kind};
 use std::sync::{Arc, Mutex};
 
@@ -29,20 +31,37 @@ impl Bells {
 #[derive(Clone)]
 pub(super) struct Pair {
     rings: [SharedMemory; 2],
+    pages: Option<[SharedMemory; 2]>,
     bells: Bells,
 }
 
 impl Pair {
     pub(super) fn new(bytes: usize) -> Self {
-        Self { rings: [SharedMemory::heap(bytes), SharedMemory::heap(bytes)], bells: Bells::default() }
+        let rings = [SharedMemory::heap(bytes), SharedMemory::heap(bytes)];
+        Self { rings, pages: None, bells: Bells::default() }
+    }
+
+    /// The same with so many pages each way.
+    pub(super) fn with_pages(self, pages: usize) -> Self {
+        let window = || SharedMemory::heap(pages::window_bytes(pages));
+        Self { pages: Some([window(), window()]), ..self }
+    }
+
+    /// The windows as peer 0 or 1 sees them.
+    fn windows(&self, own: u16) -> Windows {
+        let turned = |both: &[SharedMemory; 2]| {
+            let mut both = both.clone();
+            both.rotate_left(usize::from(own));
+            both
+        };
+        let [outgoing, incoming] = turned(&self.rings);
+        Windows { outgoing, incoming, pages: self.pages.as_ref().map(turned) }
     }
 
     /// A fresh incarnation of peer 0 or 1, which knows of no other.
     pub(super) fn start(&self, own: u16, generation: u32) -> Endpoint {
-        let (own_index, peer) = (usize::from(own), 1 - own);
-        let mut endpoint = Endpoint::new(PeerAddress { peer: own, generation }, Box::new(self.bells.clone()));
-        let outgoing = self.rings[own_index].clone();
-        endpoint.attach(peer, outgoing, self.rings[1 - own_index].clone()).unwrap();
+        let mut endpoint = Endpoint::new(PeerAddress { peer: own, generation }, Arc::new(self.bells.clone()));
+        endpoint.attach(1 - own, self.windows(own)).unwrap();
         endpoint
     }
 
@@ -64,19 +83,29 @@ pub(super) fn at(peer: u16, generation: u32) -> PeerAddress {
 }
 
 fn message(from: PeerAddress, request: u64, body: &[u8]) -> Event {
-    Event::Message { from, header: header(request), body: body.to_vec() }
+    Event::Message { from, header: header(request), body: body.into() }
+}
+
+/// Polls all channels once.
+fn poll(endpoint: &mut Endpoint, events: &mut Vec<Event>) -> bool {
+    endpoint.poll(0, true, |event| events.push(event))
+}
+
+/// Windows of a channel that has nobody at its other end.
+fn windows(outgoing: SharedMemory, incoming: SharedMemory) -> Windows {
+    Windows { outgoing, incoming, pages: None }
 }
 
 fn poll_all(endpoint: &mut Endpoint) -> Vec<Event> {
     let mut events = Vec::new();
-    while endpoint.poll(&mut events) {}
+    while poll(endpoint, &mut events) {}
     events
 }
 
 /// Polls both until neither moves; returns what the second one got.
 fn settle(a: &mut Endpoint, b: &mut Endpoint) -> Vec<Event> {
     let mut events = Vec::new();
-    while a.poll(&mut Vec::new()) | b.poll(&mut events) {}
+    while poll(a, &mut Vec::new()) | poll(b, &mut events) {}
     events
 }
 
@@ -128,10 +157,10 @@ fn what_cannot_be_sent_is_refused_with_its_reason() {
     assert_eq!(a.send(at(1, 3), header(0), &[]), Err(SendError::PeerDied));
     a.set_peer(1, Some(3));
     assert_eq!(a.address(1), None, "the dead do not rise");
-    let ring = || SharedMemory::heap(SMALL);
-    assert_eq!(a.attach(1, ring(), ring()), Err(AttachError::Attached));
-    assert_eq!(a.attach(0, ring(), ring()), Err(AttachError::Own));
-    assert_eq!(a.attach(2, ring(), SharedMemory::heap(128)), Err(AttachError::TooSmall));
+    let both = |bytes| windows(SharedMemory::heap(SMALL), SharedMemory::heap(bytes));
+    assert_eq!(a.attach(1, both(SMALL)), Err(AttachError::Attached));
+    assert_eq!(a.attach(0, both(SMALL)), Err(AttachError::Own));
+    assert_eq!(a.attach(2, both(128)), Err(AttachError::TooSmall));
 }
 
 #[test]
@@ -208,13 +237,17 @@ fn a_doorbell_rings_once_and_only_for_who_sleeps() {
     assert!(b.prepare_sleep());
     a.send(at(1, 1), header(2), &[]).unwrap();
     a.send(at(1, 1), header(3), &[]).unwrap();
+    assert_eq!(pair.bells.take(), [], "only once it is flushed");
+    a.flush();
     assert_eq!(pair.bells.take(), [1]);
     assert_eq!(poll_all(&mut b).len(), 2);
     a.send(at(1, 1), header(4), &[]).unwrap();
+    a.flush();
     assert_eq!(pair.bells.take(), [], "b is awake");
     assert_eq!(poll_all(&mut b).len(), 1);
     assert!(b.prepare_sleep());
     a.send(at(1, 1), header(5), &[]).unwrap();
+    poll_all(&mut a);
     assert_eq!(pair.bells.take(), [1], "each sleep is ended anew");
     assert_eq!(a.counters(1).unwrap().doorbells, 2);
 }
@@ -227,9 +260,9 @@ fn a_writer_that_sleeps_on_a_full_ring_is_rung() {
     assert!(a.prepare_sleep());
     let mut got = Vec::new();
     for _ in 0..100 {
-        b.poll(&mut got);
+        poll(&mut b, &mut got);
         if pair.bells.take().contains(&0) {
-            a.poll(&mut Vec::new());
+            poll(&mut a, &mut Vec::new());
             a.prepare_sleep();
         }
     }
@@ -250,29 +283,118 @@ fn a_new_incarnation_is_rung_although_the_old_one_was() {
     assert_eq!(poll_all(&mut b).len(), 1);
     assert!(b.prepare_sleep());
     a.send(at(1, 2), header(2), &[]).unwrap();
+    a.flush();
     assert_eq!(pair.bells.take(), [1]);
 }
 
 #[test]
 fn a_flood_from_one_peer_leaves_the_others_their_turn() {
     let bells = Bells::default();
-    let mut hub = Endpoint::new(at(0, 1), Box::new(bells.clone()));
+    let mut hub = Endpoint::new(at(0, 1), Arc::new(bells.clone()));
     let mut peers = Vec::new();
     for peer in 1..4 {
         let (out, back) = (SharedMemory::heap(24 * 1024), SharedMemory::heap(24 * 1024));
-        hub.attach(peer, out.clone(), back.clone()).unwrap();
+        hub.attach(peer, windows(out.clone(), back.clone())).unwrap();
         hub.set_peer(peer, Some(1));
-        let mut endpoint = Endpoint::new(at(peer, 1), Box::new(bells.clone()));
-        endpoint.attach(0, back, out).unwrap();
+        let mut endpoint = Endpoint::new(at(peer, 1), Arc::new(bells.clone()));
+        endpoint.attach(0, windows(back, out)).unwrap();
         endpoint.set_peer(0, Some(1));
         peers.push(endpoint);
     }
     (0..200).for_each(|request| peers[0].send(at(0, 1), header(request), &[]).unwrap());
     peers[2].send(at(0, 1), header(9), &[]).unwrap();
     let mut events = Vec::new();
-    assert!(hub.poll(&mut events));
+    assert!(poll(&mut hub, &mut events));
     assert_eq!(events.len(), MESSAGES_PER_TURN + 1);
     assert!(events.contains(&message(at(3, 1), 9, b"")));
+}
+
+/// What costs nothing to watch: a channel through which nothing comes is looked
+/// at no more, and its peer rings when it has something to say.
+#[test]
+fn a_silent_channel_becomes_cold_and_its_peer_rings() {
+    let pair = Pair::new(SMALL);
+    let (mut a, mut b) = pair.both();
+    let mut events = Vec::new();
+    let mut hot_poll = |endpoint: &mut Endpoint| endpoint.poll(0, false, |event| events.push(event));
+    for request in 0..3 {
+        (0..=crate::channel::HOT_POLLS).for_each(|_| assert!(!hot_poll(&mut b)));
+        a.send(at(1, 1), header(request), &[]).unwrap();
+        assert!(!hot_poll(&mut b), "nobody looks");
+        a.flush();
+        assert_eq!(pair.bells.take(), [1]);
+        assert!(b.poll(0, true, |_| {}), "it rang");
+        a.send(at(1, 1), header(request), &[]).unwrap();
+        a.flush();
+        assert_eq!(pair.bells.take(), [], "it is hot again");
+        assert!(hot_poll(&mut b));
+    }
+}
+
+#[test]
+fn whoever_sends_looks_for_the_answer() {
+    let pair = Pair::new(SMALL);
+    let (mut a, mut b) = pair.both();
+    (0..=crate::channel::HOT_POLLS).for_each(|_| _ = a.poll(0, false, drop));
+    a.send(at(1, 1), header(1), &[]).unwrap();
+    assert!(poll(&mut b, &mut Vec::new()));
+    b.send(at(0, 1), header(1), &[]).unwrap();
+    b.flush();
+    assert_eq!(pair.bells.take(), [], "a looks by itself");
+    assert!(a.poll(0, false, drop));
+}
+
+#[test]
+fn whoever_sends_while_nobody_polls_is_rung_for_the_answer() {
+    let pair = Pair::new(SMALL);
+    let (mut a, mut b) = pair.both();
+    assert!(a.prepare_sleep() && b.prepare_sleep());
+    a.send(at(1, 1), header(1), &[]).unwrap();
+    assert_eq!(pair.bells.take(), [1], "at once");
+    assert!(poll(&mut b, &mut Vec::new()));
+    b.send(at(0, 1), header(1), &[]).unwrap();
+    b.flush();
+    assert_eq!(pair.bells.take(), [0]);
+    assert!(a.poll(0, false, drop), "the first poll looks where it was sent through");
+}
+
+#[test]
+fn a_sender_that_lacks_pages_is_rung_when_they_are_given_back() {
+    let pair = Pair::new(24 * 1024).with_pages(8);
+    let (mut a, mut b) = pair.both();
+    let body: Vec<u8> = (0..4 * pages::PAGE_BYTES).map(|byte| byte as u8).collect();
+    (0..9).for_each(|request| a.send(at(1, 1), header(request), &[&body]).unwrap_or_default());
+    let sent = a.counters(1).unwrap().sent;
+    assert_eq!(a.counters(1).unwrap().delayed, sent - 2);
+    let mut request = 0;
+    while request < sent {
+        assert!(a.prepare_sleep(), "nothing to do for a");
+        let got = poll_all(&mut b);
+        assert!(!got.is_empty(), "a was not rung when there was room");
+        for event in got {
+            assert_eq!(event, message(at(0, 1), request, &body));
+            request += 1;
+        }
+        if pair.bells.take().contains(&0) {
+            poll_all(&mut a);
+        }
+    }
+}
+
+/// Whoever keeps what it received does not keep others from receiving.
+#[test]
+fn bodies_that_are_kept_do_not_keep_the_pages() {
+    let pair = Pair::new(24 * 1024).with_pages(8);
+    let (mut a, mut b) = pair.both();
+    let mut kept = Vec::new();
+    for request in 0..20 {
+        a.send(at(1, 1), header(request), &[&[request as u8; 600]]).unwrap();
+        assert_eq!(a.counters(1).unwrap().delayed, 0);
+        kept.extend(poll_all(&mut b));
+    }
+    for (event, request) in kept.into_iter().zip(0..) {
+        assert_eq!(event, message(at(0, 1), request, &[request as u8; 600]));
+    }
 }
 
 #[test]

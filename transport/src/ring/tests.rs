@@ -12,9 +12,12 @@ fn ends(slots: usize) -> (SharedMemory, Writer, Reader) {
 }
 
 fn pop(reader: &mut Reader) -> Option<(Slot, Vec<u8>)> {
-    let mut payload = [0; PAYLOAD_BYTES];
-    let slot = reader.pop(&mut payload)?;
-    Some((slot, payload[..slot.used].to_vec()))
+    let (slot, payload) = reader.pop()?;
+    Some((slot, payload_bytes(&payload)[..slot.used].to_vec()))
+}
+
+fn push(writer: &mut Writer, bytes: &[u8]) -> Result<(), Full> {
+    writer.push(Slot { place: Place::WHOLE, used: bytes.len() }, &payload(bytes))
 }
 
 #[test]
@@ -32,7 +35,7 @@ fn payloads_of_all_lengths_keep_their_bytes() {
     let (_, mut writer, mut reader) = ends(4);
     for length in 0..=PAYLOAD_BYTES {
         let bytes: Vec<u8> = (1..=length as u8).collect();
-        writer.push(Place::WHOLE, &bytes).unwrap();
+        push(&mut writer, &bytes).unwrap();
         assert_eq!(pop(&mut reader), Some((Slot { place: Place::WHOLE, used: length }, bytes)));
     }
 }
@@ -40,10 +43,10 @@ fn payloads_of_all_lengths_keep_their_bytes() {
 #[test]
 fn a_full_ring_refuses_until_its_reader_tells() {
     let (_, mut writer, mut reader) = ends(8);
-    (0..8).for_each(|byte| writer.push(Place::WHOLE, &[byte]).unwrap());
-    assert_eq!(writer.push(Place::WHOLE, &[8]), Err(Full));
+    (0..8).for_each(|byte| push(&mut writer, &[byte]).unwrap());
+    assert_eq!(push(&mut writer, &[8]), Err(Full));
     pop(&mut reader).unwrap();
-    assert_eq!(writer.push(Place::WHOLE, &[8]), Err(Full), "told each quarter only");
+    assert_eq!(push(&mut writer, &[8]), Err(Full), "told each quarter only");
     pop(&mut reader).unwrap();
     assert_eq!(writer.free(), 2);
 }
@@ -57,20 +60,20 @@ fn sequences_wrap() {
     memory.word(POSITION).store(tagged(EPOCH.tag(), start), Relaxed);
     for byte in 0..20 {
         reader.arm();
-        writer.push(Place::WHOLE, &[byte]).unwrap();
+        push(&mut writer, &[byte]).unwrap();
         assert!(writer.bell_due());
         assert!(reader.is_ready());
         assert_eq!(pop(&mut reader).unwrap().1, [byte]);
         assert!(!reader.is_ready());
     }
-    (0..4).for_each(|byte| writer.push(Place::WHOLE, &[byte]).unwrap());
+    (0..4).for_each(|byte| push(&mut writer, &[byte]).unwrap());
     assert_eq!(writer.free(), 0);
 }
 
 #[test]
 fn impossible_positions_free_nothing_and_are_counted() {
     let (memory, mut writer, _) = ends(4);
-    (0..4).for_each(|byte| writer.push(Place::WHOLE, &[byte]).unwrap());
+    (0..4).for_each(|byte| push(&mut writer, &[byte]).unwrap());
     let tag = EPOCH.tag();
     let lies = [tagged(tag, 5), tagged(tag, SEQUENCE), tagged(tag, 1 << 24 | 1), tagged(tag, u32::MAX)];
     for (count, lie) in (1..).zip(lies) {
@@ -99,7 +102,7 @@ fn tags_are_never_zero_and_neighbours_differ() {
 #[test]
 fn a_cleared_ring_gives_nothing() {
     let (_, mut writer, mut reader) = ends(4);
-    writer.push(Place::WHOLE, &[1]).unwrap();
+    push(&mut writer, &[1]).unwrap();
     writer.synchronise(Epoch { writer: 2, reader: 1 });
     assert_eq!(pop(&mut reader), None);
 }
@@ -108,15 +111,15 @@ fn a_cleared_ring_gives_nothing() {
 fn only_what_was_published_since_the_last_look_is_rung_for() {
     let (_, mut writer, mut reader) = ends(4);
     reader.arm();
-    writer.push(Place::WHOLE, &[1]).unwrap();
-    writer.push(Place::WHOLE, &[2]).unwrap();
+    push(&mut writer, &[1]).unwrap();
+    push(&mut writer, &[2]).unwrap();
     assert!(writer.bell_due());
     assert!(!writer.bell_due());
-    writer.push(Place::WHOLE, &[3]).unwrap();
+    push(&mut writer, &[3]).unwrap();
     assert!(!writer.bell_due(), "the reader was rung already");
     (0..3).for_each(|_| _ = pop(&mut reader).unwrap());
     reader.arm();
     assert!(!writer.bell_due(), "nothing new");
-    writer.push(Place::WHOLE, &[4]).unwrap();
+    push(&mut writer, &[4]).unwrap();
     assert!(writer.bell_due());
 }

@@ -8,10 +8,11 @@ use crate::shared::Shared;
 use kernel::messenger::Platform;
 use kernel::protocol::Peer;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use transport::memory::{LINE, LINE_WORDS, SharedMemory};
-use transport::ring::{Epoch, PAYLOAD_BYTES, Place, Reader, Writer};
-use transport::{Doorbell, Endpoint, Event, HEADER_BYTES, Header, Kind, PeerAddress};
+use transport::ring::{Epoch, PAYLOAD_BYTES, PAYLOAD_WORDS, Place, Reader, Slot, Writer};
+use transport::{Doorbell, Endpoint, Event, HEADER_BYTES, Header, Kind, PeerAddress, Windows};
 
 /// Bytes of each ring, as in a pair region.
 const RING_BYTES: usize = ivshmem::layout::RING_BYTES;
@@ -109,17 +110,27 @@ impl Bare {
     }
 
     fn push(&mut self) {
-        while self.writer.push(Place::WHOLE, &[1; PAYLOAD_BYTES]).is_err() {}
-        if self.writer.bell_due() {
-            runtime::bell::ring(self.other.0);
-        }
+        let slot = Slot { place: Place::WHOLE, used: PAYLOAD_BYTES };
+        while self.writer.push(slot, &[1; PAYLOAD_WORDS]).is_err() {}
     }
 
+    /// Awaits a slot, and looks whether the other end sleeps the first time
+    /// that there is none: as an endpoint does.
     fn pop(&mut self) {
-        let mut payload = [0; PAYLOAD_BYTES];
-        while self.reader.pop(&mut payload).is_none() {}
-        black_box(&payload);
-        if self.reader.bell_due() {
+        let payload = loop {
+            if let Some((_, payload)) = self.reader.pop() {
+                break payload;
+            }
+            if self.writer.is_unflushed() | self.reader.is_unflushed() {
+                self.ring_if_due();
+            }
+        };
+        black_box(payload);
+    }
+
+    #[cold]
+    fn ring_if_due(&mut self) {
+        if self.writer.bell_due() | self.reader.bell_due() {
             runtime::bell::ring(self.other.0);
         }
     }
@@ -147,7 +158,7 @@ impl Bare {
 
     fn receive(&mut self) {
         while self.events.is_empty() {
-            self.endpoint.poll(&mut self.events);
+            self.endpoint.poll(0, false, |event| self.events.push(event));
         }
         black_box(&self.events);
         self.events.clear();
@@ -209,14 +220,16 @@ impl Bare {
 /// An endpoint with a channel to `other` in the pool, and idle ones to all other peers.
 fn endpoint(shared: &Shared, other: Peer, peers: u16) -> Endpoint {
     let own = if shared.leads() { 1 } else { 2 };
-    let mut endpoint = Endpoint::new(PeerAddress { peer: own, generation: 1 }, Box::new(Bell));
+    let mut endpoint = Endpoint::new(PeerAddress { peer: own, generation: 1 }, Arc::new(Bell));
     for peer in (0..peers).filter(|&peer| peer != own) {
         let [out, inward] = if peer == other.0 {
             windows(shared, 4096 + 2 * RING_BYTES, RING_BYTES)
         } else {
             [SharedMemory::heap(RING_BYTES), SharedMemory::heap(RING_BYTES)]
         };
-        endpoint.attach(peer, out, inward).expect("a peer of its own, and large enough");
+        endpoint
+            .attach(peer, Windows { outgoing: out, incoming: inward, pages: None })
+            .expect("a peer of its own, and large enough");
         endpoint.set_peer(peer, Some(1));
     }
     endpoint

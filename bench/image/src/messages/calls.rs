@@ -38,9 +38,9 @@ impl Null {
 }
 
 impl Service for Null {
-    fn serve(self: Arc<Self>, request: Request) -> Outcome {
+    fn serve(self: Arc<Self>, mut request: Request) -> Outcome {
         self.count();
-        match request.body.first() {
+        match request.body.bytes().first() {
             Some(1) => Outcome::Later(Box::pin(async move { request.body })),
             _ => Outcome::Reply(request.body),
         }

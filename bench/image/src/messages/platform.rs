@@ -71,14 +71,17 @@ impl Platform for Measured {
         vm::Bare.wall_clock_ns()
     }
 
-    fn wait(&self, deadline_ns: Option<u64>) {
-        if !self.hold() {
-            vm::Bare.wait(deadline_ns);
-        }
+    fn wait(&self, deadline_ns: Option<u64>) -> bool {
+        // What rang for others while it was held is not known.
+        self.hold() || vm::Bare.wait(deadline_ns)
     }
 
     fn poke(&self) {
         vm::Bare.poke();
+    }
+
+    fn rang(&self) -> bool {
+        vm::Bare.rang()
     }
 
     fn may_spin(&self, waiting: usize) -> bool {

@@ -9,21 +9,24 @@
 //! What polling and sleeping went before counts for [`Patience`] only when a
 //! message (or a birth or death) ended it: that is what polling is for.
 
-use super::{CallError, Later, MAX_SERVED, Messenger, Outcome, Request, address, incarnation};
+use super::{CallError, Core, Messenger, Refusal, incarnation};
 use crate::executor::lock;
+use crate::membership::{Membership, Utility};
 use crate::patience::Patience;
+use crate::protocol::monitor::Fault;
 use crate::protocol::{Incarnation, Peer};
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, OnceLock};
-use transport::endpoint::{Endpoint, Event, SendError};
+use transport::Body;
+use transport::endpoint::Event;
 use transport::wire::{Header, Kind};
 
 /// What going to sleep and being woken by a doorbell costs, about.
 const SLEEP_NS: u64 = 30_000;
 
-/// While polling, births and deaths are looked for every so many turns: a look
-/// touches a word of every peer.
-const TURNS_PER_LOOK: u32 = 32;
+/// So often the rings are looked at between two looks at the clock and at
+/// whether somebody else wants the processor.
+const POLLS_PER_LOOK: u32 = 16;
 
 /// What a turn moved.
 #[derive(Clone, Copy)]
@@ -34,17 +37,30 @@ struct Moved {
     any: bool,
 }
 
+/// What was received and is to be done when the core is free again.
+enum Received {
+    /// A request, notice or cancellation.
+    Message(Incarnation, Header, Body),
+    /// An incarnation died.
+    Death(Incarnation),
+}
+
+type Inbox = Vec<Received>;
+
 impl Messenger {
     /// Receives and serves until [`Messenger::stop`]. One thread does this.
     pub fn run(self: &Arc<Self>) {
         let mut patience = Patience::new(SLEEP_NS);
         // Since when nothing was heard, and whether it was slept since.
         let mut wait = None;
+        let mut rang = true;
         // Kept from turn to turn, so that a message costs no allocation here.
-        let mut events = Vec::new();
+        let mut inbox = Inbox::new();
+        // Who was born before this thread ran rang for nobody.
+        self.follow_membership();
         while !self.stop.load(Ordering::Acquire) {
             let slept = wait.take();
-            let moved = self.turn(&mut events, true);
+            let moved = self.turn(&mut inbox, 1, std::mem::take(&mut rang));
             if moved.heard {
                 self.waited(&mut patience, slept);
             }
@@ -53,12 +69,12 @@ impl Messenger {
             }
             let since = self.now_ns();
             self.polls.store(patience.budget() > 0, Ordering::SeqCst);
-            let moved = self.spin(&mut events, since + patience.budget());
+            let moved = self.spin(&mut inbox, since + patience.budget());
             if moved.heard {
                 self.waited(&mut patience, Some((since, false)));
             }
             if !moved.any {
-                self.sleep();
+                rang = self.sleep();
                 wait = Some((since, true));
             }
         }
@@ -71,11 +87,9 @@ impl Messenger {
     }
 
     /// Takes turns until one moved something or `until_ns` has come.
-    fn spin(self: &Arc<Self>, events: &mut Vec<Event>, until_ns: u64) -> Moved {
-        let mut turns = 0;
+    fn spin(self: &Arc<Self>, inbox: &mut Inbox, until_ns: u64) -> Moved {
         while self.platform.may_spin(self.waiting.load(Ordering::SeqCst)) && self.now_ns() < until_ns {
-            turns += 1;
-            let moved = self.turn(events, turns % TURNS_PER_LOOK == 0);
+            let moved = self.turn(inbox, POLLS_PER_LOOK, false);
             if moved.any {
                 return moved;
             }
@@ -86,161 +100,137 @@ impl Messenger {
     }
 
     /// Sleeps until somebody rings or pokes, or a timer is due; not at all if
-    /// there is something to do.
-    fn sleep(&self) {
+    /// there is something to do. Whether a doorbell rang.
+    fn sleep(&self) -> bool {
+        let mut rang = false;
         self.asleep.store(true, Ordering::Relaxed);
         // SYNC: messenger-asleep, with `poke`: either it sees that this thread
         // sleeps, or this thread sees what it was called for. That is looked at
         // from here on: coroutines, `stop`, backlogs, timers.
         fence(Ordering::SeqCst);
-        let nothing = self.executor.is_idle() && !self.stop.load(Ordering::Acquire);
-        if nothing && lock(&self.endpoint).prepare_sleep() {
-            let timer = lock(&self.timers).first_key_value().map(|(&(deadline, _), _)| deadline);
-            self.platform.wait(timer);
+        if self.executor.is_idle() && !self.stop.load(Ordering::Acquire) {
+            let mut core = lock(&self.core);
+            let may_sleep = core.endpoint.prepare_sleep();
+            let deadline = core.endpoint.deadline().into_iter().chain(self.timers.earliest()).min();
+            drop(core);
+            if may_sleep {
+                rang = self.platform.wait(deadline);
+            }
         }
         self.asleep.store(false, Ordering::Relaxed);
+        rang
     }
 
-    /// One turn: births and deaths (if `look`), messages, timers, coroutines.
-    fn turn(self: &Arc<Self>, events: &mut Vec<Event>, look: bool) -> Moved {
-        let (moved, changed) = {
-            let mut endpoint = lock(&self.endpoint);
-            let changed = look && self.follow_membership(&mut endpoint);
-            (endpoint.poll(events), changed)
-        };
-        for event in events.drain(..) {
-            self.take(event);
+    /// One turn: births and deaths (if it `rang`), messages (looked for up to so
+    /// many times), timers, coroutines.
+    fn turn(self: &Arc<Self>, inbox: &mut Inbox, polls: u32, rang: bool) -> Moved {
+        let rang = self.platform.rang() || rang;
+        let changed = rang && self.follow_membership();
+        let now = self.now_ns();
+        let moved = lock(&self.core).poll(now, rang, polls, inbox);
+        if !inbox.is_empty() {
+            inbox.drain(..).for_each(|received| self.take(received));
         }
-        if changed {
-            self.changes.wake_all();
-        }
-        let heard = moved || changed;
-        if heard {
+        if moved {
             self.space.wake_all();
         }
-        let timers = self.run_timers();
+        let heard = moved || changed;
+        let timers = self.timers.earliest().is_some_and(|time| time <= now) && self.timers.run(now);
         Moved { heard, any: self.executor.run_ready() || heard || timers }
     }
 
-    /// Tells the endpoint who was born and who died since the last look.
-    fn follow_membership(&self, endpoint: &mut Endpoint) -> bool {
+    /// Looks who was born and who died since the last look. Whoever waits for
+    /// that, or to send to somebody who was not known, is woken; deaths are
+    /// told by the next poll.
+    fn follow_membership(&self) -> bool {
+        let changed = lock(&self.core).follow(&self.membership, self.own.peer);
+        if changed {
+            self.changes.wake_all();
+            self.space.wake_all();
+        }
+        changed
+    }
+
+    fn take(self: &Arc<Self>, received: Received) {
+        match received {
+            Received::Message(from, header, body) => self.take_message(from, header, body),
+            Received::Death(dead) => {
+                if let Some(notices) = self.notices.get() {
+                    notices.died(dead);
+                }
+            }
+        }
+    }
+
+    fn take_message(self: &Arc<Self>, from: Incarnation, header: Header, body: Body) {
+        match header.kind {
+            Kind::Request => self.serve_request(from, header, body),
+            Kind::Cancel => lock(&self.core).served.take_back(from, header.request),
+            Kind::Notice => match self.notices.get() {
+                Some(notices) => notices.take(from, header.pipe, header.request, body),
+                None => lock(&self.core).faults.count(from.peer, Fault::Notice),
+            },
+            // The core took them.
+            Kind::Reply | Kind::Refuse => {}
+        }
+    }
+}
+
+impl Core {
+    /// Looks for messages up to so many times. Replies go to whoever waits for
+    /// them, all else to `inbox`, in order.
+    fn poll(&mut self, now_ns: u64, rang: bool, polls: u32, inbox: &mut Inbox) -> bool {
+        let Self { endpoint, calls, served, faults, .. } = self;
+        let mut take = |event: Event| match event {
+            Event::Message { from, header, mut body } => {
+                let from = incarnation(from);
+                let (is_good, fault) = match header.kind {
+                    Kind::Reply => (calls.finish(header.request, from, Ok(body)), Fault::Reply),
+                    Kind::Refuse => {
+                        let why = CallError::Refused(Refusal::from_body(&mut body));
+                        (calls.finish(header.request, from, Err(why)), Fault::Reply)
+                    }
+                    Kind::Request if !served.admit(from.peer) => (false, Fault::Flood),
+                    Kind::Request | Kind::Notice | Kind::Cancel => {
+                        return inbox.push(Received::Message(from, header, body));
+                    }
+                };
+                if !is_good {
+                    faults.count(from.peer, fault);
+                }
+            }
+            Event::PeerDied(dead) => {
+                calls.bury(incarnation(dead));
+                inbox.push(Received::Death(incarnation(dead)));
+            }
+            Event::Malformed { from, error } => faults.count(Peer(from.peer), error.into()),
+        };
+        if endpoint.poll(now_ns, rang, &mut take) {
+            return true;
+        }
+        (1..polls).any(|_| endpoint.poll(now_ns, false, &mut take))
+    }
+
+    /// Tells the endpoint who was born and who died, and chooses the routes anew.
+    fn follow(&mut self, membership: &Membership, own: Peer) -> bool {
         let mut changed = false;
-        for (id, followed) in lock(&self.followed).iter_mut().enumerate() {
-            let liveness = self.membership.liveness(Peer(id as u16));
+        for (id, followed) in self.followed.iter_mut().enumerate() {
+            let liveness = membership.liveness(Peer(id as u16));
             if *followed == liveness.to_word() {
                 continue;
             }
             *followed = liveness.to_word();
             changed = true;
-            if id != usize::from(self.own.peer.0) {
-                endpoint.set_peer(id as u16, liveness.is_alive().then_some(liveness.generation));
+            if id != usize::from(own.0) {
+                self.endpoint.set_peer(id as u16, liveness.is_alive().then_some(liveness.generation));
             }
+        }
+        if changed {
+            self.routes = Utility::ALL.map(|utility| {
+                let nearest = membership.nearest(utility, own);
+                nearest.first().and_then(|&peer| membership.incarnation(peer))
+            });
         }
         changed
-    }
-
-    fn take(self: &Arc<Self>, event: Event) {
-        match event {
-            Event::Message { from, header, body } => match header.kind {
-                Kind::Request => self.take_request(incarnation(from), header, body),
-                Kind::Reply => self.finish(header.request, incarnation(from), Ok(body)),
-                Kind::Notice => {}
-            },
-            Event::PeerDied(dead) => self.bury(incarnation(dead)),
-            Event::Malformed { .. } => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn take_request(self: &Arc<Self>, from: Incarnation, header: Header, body: Vec<u8>) {
-        if !self.admit(from.peer) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let reply = Header { kind: Kind::Reply, ..header };
-        let Some(service) = self.services.get(header.pipe as usize).and_then(OnceLock::get) else {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            // An empty body is no reply that anybody knows: the caller learns that.
-            return self.reply_later(from, reply, Box::pin(async { Vec::new() }));
-        };
-        match service.clone().serve(Request { from, id: header.request, body }) {
-            Outcome::Reply(body) => {
-                let sent = lock(&self.endpoint).send(address(from), reply, &[&body]);
-                match sent {
-                    Err(SendError::WouldBlock | SendError::TooLong) => {
-                        self.reply_later(from, reply, Box::pin(async { body }));
-                    }
-                    _ => self.dismiss(from.peer),
-                }
-            }
-            Outcome::Later(later) => self.reply_later(from, reply, later),
-        }
-    }
-
-    fn reply_later(self: &Arc<Self>, to: Incarnation, reply: Header, later: Later) {
-        let messenger = self.clone();
-        self.spawn(async move {
-            let body = later.await;
-            // A caller that died meanwhile wants no reply.
-            if messenger.send(to, reply, &body).await == Err(SendError::TooLong) {
-                // It must learn something: an empty body is no reply that it knows.
-                let _ = messenger.send(to, reply, &[]).await;
-            }
-            messenger.dismiss(to.peer);
-        });
-    }
-
-    /// Counts a request of `peer` as being served, unless there are too many.
-    fn admit(&self, peer: Peer) -> bool {
-        let mut served = lock(&self.served);
-        let Some(count) = served.get_mut(usize::from(peer.0)) else { return false };
-        let admitted = *count < MAX_SERVED;
-        *count += usize::from(admitted);
-        admitted
-    }
-
-    fn dismiss(&self, peer: Peer) {
-        if let Some(count) = lock(&self.served).get_mut(usize::from(peer.0)) {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    /// Ends a call. A reply from somebody who was not asked is dropped.
-    fn finish(&self, request: u64, from: Incarnation, result: Result<Vec<u8>, CallError>) {
-        let mut calls = lock(&self.calls);
-        match calls.get_mut(&request) {
-            Some(call) if call.to == from && call.result.is_none() => {
-                call.result = Some(result);
-                call.waker.wake_by_ref();
-            }
-            _ => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Ends every call to a dead incarnation.
-    fn bury(&self, dead: Incarnation) {
-        for call in lock(&self.calls).values_mut() {
-            if call.to == dead && call.result.is_none() {
-                call.result = Some(Err(CallError::PeerDied(dead.peer)));
-                call.waker.wake_by_ref();
-            }
-        }
-    }
-
-    fn run_timers(&self) -> bool {
-        let mut timers = lock(&self.timers);
-        if timers.is_empty() {
-            return false;
-        }
-        let now = self.now_ns();
-        let mut any = false;
-        while let Some(entry) = timers.first_entry().filter(|entry| entry.key().0 <= now) {
-            entry.remove().wake();
-            any = true;
-        }
-        any
     }
 }

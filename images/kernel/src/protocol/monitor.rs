@@ -58,6 +58,8 @@ pub enum Fault {
     TooShort,
     /// A header was of an unknown kind, or used what is reserved.
     Header,
+    /// A slot named pages that do not exist.
+    Reference,
     /// A position was one that the peer cannot be at.
     Position,
     /// A slot was of another generation, of the peer or of this VM.
@@ -78,12 +80,13 @@ pub enum Fault {
 
 impl Fault {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Slot,
         Self::Order,
         Self::TooLong,
         Self::TooShort,
         Self::Header,
+        Self::Reference,
         Self::Position,
         Self::Stale,
         Self::Body,
@@ -102,6 +105,7 @@ impl Fault {
             Self::TooLong => "too_long",
             Self::TooShort => "too_short",
             Self::Header => "header",
+            Self::Reference => "reference",
             Self::Position => "position",
             Self::Stale => "stale",
             Self::Body => "body",
@@ -122,6 +126,7 @@ impl From<Malformed> for Fault {
             Malformed::TooLong => Self::TooLong,
             Malformed::TooShort => Self::TooShort,
             Malformed::Header => Self::Header,
+            Malformed::Reference => Self::Reference,
         }
     }
 }

@@ -63,6 +63,12 @@ pub(crate) fn on_interrupt() {
     futex::wake_quietly(&RANG, usize::MAX);
 }
 
+/// Whether it rang or was poked since the last wait or the last such question.
+pub fn rang() -> bool {
+    // SYNC: bell-rang, with `note`. The look spares the swap.
+    RANG.load(Ordering::Acquire) == 1 && RANG.swap(0, Ordering::AcqRel) == 1
+}
+
 fn note() {
     // SYNC: bell-rang, with `wait`.
     RANG.store(1, Ordering::Release);

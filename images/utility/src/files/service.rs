@@ -1,10 +1,8 @@
 //! Serves the pipe of `files`.
 
 use super::FileSystem;
-use kernel::errno::Errno;
-use kernel::messenger::{Messenger, Outcome, Request, Service};
-use kernel::protocol::files::Response;
-use kernel::protocol::{Pipe, decode, encode};
+use kernel::messenger::{Messenger, Outcome, Refusal, Request, Service};
+use kernel::protocol::{Pipe, decode, encode, files};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An activity of `files`.
@@ -16,13 +14,16 @@ pub struct FilesService {
 }
 
 impl Service for FilesService {
-    fn serve(self: Arc<Self>, request: Request) -> Outcome {
-        let Ok(asked) = decode(&request.body) else {
-            return Outcome::Reply(encode(&Response::Err(Errno::INVAL)));
+    fn serve(self: Arc<Self>, mut request: Request) -> Outcome {
+        let Ok(asked) = decode(request.body.bytes()) else {
+            return Outcome::Refuse(Refusal::Undecodable);
         };
+        if matches!(asked, files::Request::Write { data, .. } if data.len() > files::MAX_DATA) {
+            return Outcome::Refuse(Refusal::BeyondLimit);
+        }
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         let now_ns = self.messenger.wall_clock_ns();
-        Outcome::Reply(encode(&self.files.handle(request.from, request.id, asked, now_ns, &mut buffer)))
+        Outcome::reply(encode(&self.files.handle(request.from, request.id, asked, now_ns, &mut buffer)))
     }
 }
 

@@ -5,7 +5,7 @@ use super::record::Record;
 use super::table::Table;
 use futures_util::future::join_all;
 use kernel::membership::{Role, Utility};
-use kernel::messenger::{CallError, Messenger, Outcome, Request, Service};
+use kernel::messenger::{self, CallError, Later, Messenger, Outcome, Request, Service};
 use kernel::protocol::tasks::{
     MAX_ACTIVITIES, MAX_ARGUMENTS, Program, Refusal, Reply, Response, TaskForceId,
 };
@@ -21,11 +21,15 @@ pub struct Tasks {
 }
 
 impl Service for Tasks {
-    fn serve(self: Arc<Self>, request: Request) -> Outcome {
-        let Ok(asked) = decode::<tasks::Request>(&request.body) else {
-            return Outcome::Reply(encode(&Response::Err(Refusal::Invalid("a malformed request".into()))));
+    fn serve(self: Arc<Self>, mut request: Request) -> Outcome {
+        let Ok(asked) = decode::<tasks::Request>(request.body.bytes()) else {
+            return Outcome::Refuse(messenger::Refusal::Undecodable);
         };
-        Outcome::Later(Box::pin(async move { encode(&self.answer(request.from, request.id, asked).await) }))
+        // To wait changes nothing, so it ends with whoever waits.
+        let is_wait = matches!(asked, tasks::Request::Wait { .. });
+        let (from, id) = (request.from, request.id);
+        let answer: Later = Box::pin(async move { encode(&self.answer(from, id, asked).await).into() });
+        if is_wait { Outcome::WhileAwaited(answer) } else { Outcome::Later(answer) }
     }
 }
 
@@ -145,7 +149,7 @@ impl Tasks {
         );
         for (node, started) in join_all(calls).await {
             match started {
-                Ok(reply) => started_or_refused(&reply, &record.task_force.program)?,
+                Ok(mut reply) => started_or_refused(reply.bytes(), &record.task_force.program)?,
                 // What died with its node is told by the record.
                 Err(CallError::PeerDied(_)) => {}
                 Err(error) => {

@@ -6,7 +6,7 @@
 use super::*;
 use crate::channel::PARTS_PER_TURN;
 use crate::memory::WORD;
-use crate::ring::Epoch;
+use crate::ring::{Epoch, Full, Place, Slot, Writer, payload};
 use proptest::prelude::*;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -45,9 +45,9 @@ fn scribble(seed: u64, steps: usize) {
     let pair = Pair::new(SMALL);
     let mut victim = pair.start(0, 1);
     let (out, back) = (SharedMemory::heap(SMALL), SharedMemory::heap(SMALL));
-    victim.attach(2, out.clone(), back.clone()).unwrap();
-    let mut friend = Endpoint::new(at(2, 1), Box::new(pair.bells.clone()));
-    friend.attach(0, back, out).unwrap();
+    victim.attach(2, windows(out.clone(), back.clone())).unwrap();
+    let mut friend = Endpoint::new(at(2, 1), Arc::new(pair.bells.clone()));
+    friend.attach(0, windows(back, out)).unwrap();
     friend.set_peer(0, Some(1));
     victim.set_peer(2, Some(1));
     let mut generation = 1;
@@ -71,12 +71,12 @@ fn scribble(seed: u64, steps: usize) {
             3 => told += u64::from(friend.send(at(0, 1), header(told), &[b"sense"]).is_ok()),
             _ => {
                 let mut events = Vec::new();
-                victim.poll(&mut events);
+                poll(&mut victim, &mut events);
                 assert!(events.len() <= 2 * (PARTS_PER_TURN + 2) * 20);
                 for event in events {
                     match event {
                         Event::Message { from, header: got, body } if from == at(2, 1) => {
-                            assert_eq!((got, body), (header(heard), b"sense".to_vec()));
+                            assert_eq!((got, body), (header(heard), Body::from(&b"sense"[..])));
                             heard += 1;
                         }
                         Event::Message { from, body, .. } => {
@@ -91,9 +91,9 @@ fn scribble(seed: u64, steps: usize) {
         }
         pair.bells.take();
     }
-    while friend.poll(&mut Vec::new()) {}
+    while poll(&mut friend, &mut Vec::new()) {}
     let mut rest = Vec::new();
-    (0..100).for_each(|_| _ = victim.poll(&mut rest));
+    (0..100).for_each(|_| _ = poll(&mut victim, &mut rest));
     heard +=
         rest.iter().filter(|event| matches!(event, Event::Message { from, .. } if from.peer == 2)).count()
             as u64;
@@ -114,7 +114,7 @@ fn a_scribbling_peer_spoils_its_own_conversation_only() {
 /// bounded.
 #[test]
 fn a_message_without_end_is_refused_once() {
-    use crate::ring::{PAYLOAD_BYTES, Place, Writer};
+    use crate::ring::PAYLOAD_BYTES;
     let pair = Pair::new(SMALL);
     let mut victim = pair.start(0, 1);
     victim.set_peer(1, Some(1));
@@ -125,24 +125,28 @@ fn a_message_without_end_is_refused_once() {
     for _ in 0..10 * MAX_MESSAGE / PAYLOAD_BYTES {
         let mut bytes = [0; PAYLOAD_BYTES];
         bytes[0] = 1;
-        while liar.push(Place { first, last: false }, &bytes).is_err() {
-            victim.poll(&mut events);
+        while push(&mut liar, Place { first, last: false }, &bytes).is_err() {
+            poll(&mut victim, &mut events);
         }
         first = false;
     }
-    while liar.push(Place::WHOLE, &header(5).encode()).is_err() {
-        victim.poll(&mut events);
+    while push(&mut liar, Place::WHOLE, &header(5).encode()).is_err() {
+        poll(&mut victim, &mut events);
     }
-    while victim.poll(&mut events) {}
+    while poll(&mut victim, &mut events) {}
     let refused = Event::Malformed { from: at(1, 1), error: Malformed::TooLong };
     assert_eq!(events, [refused, message(at(1, 1), 5, b"")]);
     assert_eq!(victim.counters(1).unwrap().malformed(Malformed::TooLong), 1);
 }
 
+fn push(writer: &mut Writer, place: Place, bytes: &[u8]) -> Result<(), Full> {
+    writer.push(Slot { place, used: bytes.len() }, &payload(bytes))
+}
+
 /// Each kind of nonsense is told by its name, and the next message is heard.
 #[test]
 fn each_kind_of_nonsense_has_its_name() {
-    use crate::ring::{PAYLOAD_BYTES, Place, Writer};
+    use crate::ring::PAYLOAD_BYTES;
     let first = Place { first: true, last: false };
     let last = Place { first: false, last: true };
     let full = [1; PAYLOAD_BYTES];
@@ -158,8 +162,8 @@ fn each_kind_of_nonsense_has_its_name() {
         victim.set_peer(1, Some(1));
         let mut liar = Writer::new(pair.rings[1].clone()).unwrap();
         liar.synchronise(Epoch { writer: 1, reader: 1 });
-        slots.into_iter().for_each(|(place, bytes)| liar.push(place, bytes).unwrap());
-        liar.push(Place::WHOLE, &header(5).encode()).unwrap();
+        slots.into_iter().for_each(|(place, bytes)| push(&mut liar, place, bytes).unwrap());
+        push(&mut liar, Place::WHOLE, &header(5).encode()).unwrap();
         let refused = Event::Malformed { from: at(1, 1), error };
         assert_eq!(poll_all(&mut victim), [refused, message(at(1, 1), 5, b"")]);
     }
