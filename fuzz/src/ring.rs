@@ -4,8 +4,8 @@
 //! Checked: a message is no longer than it may be; a link over memory that
 //! nobody writes has an end; sending never goes back. As long as nobody
 //! scribbled since both ends began their epoch, what arrives is what was sent,
-//! whole, in order, once. And a body that is still in the sender's pages stays
-//! what it was, whoever starts again meanwhile, until somebody scribbles.
+//! whole, in order, once. And a body that then is still in the sender's pages
+//! stays what it was, whoever starts again meanwhile, until somebody scribbles.
 
 use crate::input::Input;
 use crate::scribble::{Between, Silent, forge, scribble};
@@ -32,8 +32,8 @@ struct End {
     /// What was sent completely and not received yet, while `clean`.
     sent: VecDeque<Message>,
     /// Bodies that are kept, with what they held, and how often somebody had
-    /// scribbled by then.
-    kept: VecDeque<(Body, Vec<u8>, u64)>,
+    /// scribbled by then, if nobody had in that epoch.
+    kept: VecDeque<(Body, Vec<u8>, Option<u64>)>,
 }
 
 struct World {
@@ -44,8 +44,7 @@ struct World {
     /// How often somebody scribbled.
     scribbles: u64,
     next: u8,
-    /// The generation that was used last. Those that ends merely believe in are
-    /// lower.
+    /// The generation that was used last.
     generation: u32,
 }
 
@@ -65,12 +64,13 @@ impl World {
         world
     }
 
-    /// Both ends begin the same epoch, one that never was before: nothing that
-    /// was scribbled is of it.
+    /// Both ends start again and begin the same epoch, one that never was before:
+    /// nothing that was scribbled is of it.
     fn agree(&mut self) {
-        for end in &mut self.ends {
+        for end in [0, 1] {
+            self.give_back(end, 0);
             self.generation += 1;
-            end.own = self.generation;
+            self.ends[end].own = self.generation;
         }
         for end in [0, 1] {
             let peer = self.ends[1 - end].own;
@@ -85,6 +85,15 @@ impl World {
         end.link.synchronise(end.own, peer);
         (end.sending, self.clean) = (None, false);
         self.ends.iter_mut().for_each(|end| end.sent.clear());
+    }
+
+    /// An end hears of the other's incarnation, if it did not know it. Who is
+    /// said to be dead is: pages that it keeps are free for others from then on.
+    fn learn(&mut self, end: usize) {
+        let (lives, knows) = (self.ends[1 - end].own, self.ends[end].knows);
+        if lives > knows {
+            self.synchronise(end, lives);
+        }
     }
 
     /// The epochs that words of the rings may belong to.
@@ -102,7 +111,7 @@ impl World {
             8 => self.sleep(end, input.byte() & 1 == 1),
             9 if input.byte() & 1 == 0 => _ = self.ends[end].link.bell_due(),
             9 => self.give_back(end, 0),
-            10 => self.synchronise(end, u32::from(input.byte())),
+            10 => self.learn(end),
             11 => self.restart(end),
             12 => self.agree(),
             13 => {
@@ -153,7 +162,7 @@ impl World {
                         let sent = self.ends[1 - end].sent.pop_front().expect("a message that was sent");
                         assert_eq!((header, &found), ([sent.0; HEADER_WORDS], &sent.1));
                     }
-                    self.ends[end].kept.push_back((body, found, self.scribbles));
+                    self.ends[end].kept.push_back((body, found, self.clean.then_some(self.scribbles)));
                     self.give_back(end, KEPT);
                 }
             }
@@ -165,7 +174,7 @@ impl World {
     fn give_back(&mut self, end: usize, most: usize) {
         while self.ends[end].kept.len() > most {
             let Some((body, found, scribbles)) = self.ends[end].kept.pop_front() else { return };
-            assert!(scribbles != self.scribbles || content(&body) == found, "a body changed");
+            assert!(scribbles != Some(self.scribbles) || content(&body) == found, "a body changed");
         }
     }
 
