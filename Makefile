@@ -45,6 +45,10 @@ fuzz: setup ## run the fuzz targets: SECONDS=N each (60)
 bench: images host ## measure, as ratios to limits of the same run; writes target/bench/results.json
 	@scripts/bench
 
+.PHONY: bench-linux
+bench-linux: images host ## the same against two Linux VMs over virtio-net; writes target/bench/results-linux.json
+	@scripts/bench-linux
+
 .PHONY: clean
 clean: ## remove what was built
 	@rm -rf target

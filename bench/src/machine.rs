@@ -33,16 +33,20 @@ pub struct Up {
 impl Up {
     /// Starts a machine of this text, whose nodes boot `node`.
     pub fn start(bench: &Bench, text: &str, node: &str) -> Result<Self> {
-        let images = Images { node: bench.images.join(node), utility: bench.images.join("utility") };
-        Self::start_with(bench, text, images, Readiness::Reported)
+        Self::start_file(bench, &MachineFile::parse("bench.toml".as_ref(), text)?, node)
     }
 
-    fn start_with(bench: &Bench, text: &str, images: Images, readiness: Readiness) -> Result<Self> {
-        let file = MachineFile::parse("bench.toml".as_ref(), text)?;
+    /// Starts the machine of this file, whose nodes boot `node`.
+    pub fn start_file(bench: &Bench, file: &MachineFile, node: &str) -> Result<Self> {
+        let images = Images { node: bench.images.join(node), utility: bench.images.join("utility") };
+        Self::start_with(bench, file, images, Readiness::Reported)
+    }
+
+    fn start_with(bench: &Bench, file: &MachineFile, images: Images, readiness: Readiness) -> Result<Self> {
         let mut options = Options::new(bench.folder.path().join("logs"));
         options.images = images;
         options.readiness = readiness;
-        let (machine, client) = Machine::start(&file, options, &(), Client::join)?;
+        let (machine, client) = Machine::start(file, options, &(), Client::join)?;
         Ok(Self { client, machine })
     }
 
@@ -53,8 +57,13 @@ impl Up {
 
     /// Runs a program on one activity and returns what it wrote.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        self.run_on(1, program, arguments)
+    }
+
+    /// Runs a program on so many activities and returns what they wrote.
+    pub fn run_on(&self, activities: u16, program: &str, arguments: &[&str]) -> Result<String> {
         let arguments = arguments.iter().map(|&argument| argument.into()).collect();
-        let started = self.client.start(Program { name: program.into(), arguments }, 1)?;
+        let started = self.client.start(Program { name: program.into(), arguments }, activities)?;
         let mut output = Vec::new();
         let task_force = started.finish(|part| output.extend(part.bytes), || false)?;
         let output = String::from_utf8_lossy(&output).into_owned();
@@ -156,7 +165,8 @@ fn bare_memory(bench: &Bench, vms: usize) -> Result<Memory> {
     let image: PathBuf = bench.folder.path().join("bare-halt");
     std::fs::write(&image, bare::image(Then::Halt))?;
     let images = Images { node: image.clone(), utility: image };
-    let up = Up::start_with(bench, &file_of(vms), images, Readiness::Spawned)?;
+    let file = MachineFile::parse("bench.toml".as_ref(), &file_of(vms))?;
+    let up = Up::start_with(bench, &file, images, Readiness::Spawned)?;
     std::thread::sleep(SETTLE);
     memory_per_vm(&up.processes())
 }

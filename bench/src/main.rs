@@ -5,10 +5,14 @@
 //! of them to RESULTS. A limit that is missed is said and is no failure; only
 //! what cannot be measured is one. PARTs are names of parts, by default all.
 //!
-//! * [`ring`]: the ring between host threads.
+//! * [`ring`]: the ring between host threads; [`rivals`]: what else there is;
+//!   [`threads`]: the two threads.
 //! * [`boot`]: one VM to `main`; [`bare`]: the image that it is compared with.
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
 //! * [`messages`]: round trips between VMs.
+//! * [`pipes`]: bulk through pipes.
+//! * [`talkers`]: many VMs talking at once, and two among many.
+//! * [`linux`]: two Linux VMs beside them; only where it is asked for.
 //! * [`files`]: reading, copying in, and the death of a server.
 //! * [`usage`]: what processes use; [`report`]: lines and JSON.
 #![forbid(unsafe_code)]
@@ -16,10 +20,15 @@
 mod bare;
 mod boot;
 mod files;
+mod linux;
 mod machine;
 mod messages;
+mod pipes;
 mod report;
 mod ring;
+mod rivals;
+mod talkers;
+mod threads;
 mod usage;
 
 use anyhow::{Context, Result, bail};
@@ -57,14 +66,20 @@ impl Bench {
 
 type Part = (&'static str, fn(&mut Bench) -> Result<()>);
 
-const PARTS: [Part; 6] = [
+/// What is measured if nobody says what.
+const PARTS: [Part; 9] = [
     ("ring", ring::host_threads),
     ("boot", boot::one_vm),
     ("up", machine::up),
     ("idle", machine::idle),
     ("messages", messages::round_trips),
+    ("pipes", pipes::bulk),
+    ("talkers", talkers::talkers),
+    ("peers", talkers::peers),
     ("files", files::files),
 ];
+/// What is measured only if somebody says so.
+const ON_DEMAND: [Part; 1] = [("linux", linux::virtual_machines)];
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
@@ -72,10 +87,7 @@ fn main() -> Result<()> {
     let (cyanea, images, results) =
         (next("the cyanea command")?, next("the folder of images")?, next("the file for results")?);
     let wanted: Vec<String> = arguments.map(|part| part.to_string_lossy().into_owned()).collect();
-    if let Some(unknown) = wanted.iter().find(|part| PARTS.iter().all(|(name, _)| name != part)) {
-        let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
-        bail!("there is no part {unknown:?}; there are {}", known.join(", "));
-    }
+    let parts = parts(&wanted)?;
     let qemu = host::qemu_program();
     host::check_qemu(&qemu)?;
     let mut bench = Bench {
@@ -88,13 +100,26 @@ fn main() -> Result<()> {
         start: Instant::now(),
     };
     println!("{}", report::header());
-    for (name, part) in PARTS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            part(&mut bench).with_context(|| format!("{name} cannot be measured"))?;
-        }
+    for (name, part) in parts {
+        part(&mut bench).with_context(|| format!("{name} cannot be measured"))?;
     }
     bench.report.write(&results)?;
     let (limits, missed) = bench.report.limits();
-    println!("bench: {} of {limits} limits kept; {}", limits - missed, results.display());
+    let kept =
+        if limits > 0 { format!("{} of {limits} limits kept; ", limits - missed) } else { String::new() };
+    println!("bench: {kept}{}", results.display());
     Ok(())
+}
+
+/// The parts of these names, in the order of the tables.
+fn parts(wanted: &[String]) -> Result<Vec<Part>> {
+    if wanted.is_empty() {
+        return Ok(PARTS.to_vec());
+    }
+    let known: Vec<Part> = PARTS.into_iter().chain(ON_DEMAND).collect();
+    if let Some(unknown) = wanted.iter().find(|part| known.iter().all(|(name, _)| name != part)) {
+        let known: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        bail!("there is no part {unknown:?}; there are {}", known.join(", "));
+    }
+    Ok(known.into_iter().filter(|(name, _)| wanted.iter().any(|wanted| wanted == name)).collect())
 }

@@ -5,6 +5,7 @@ use crate::Bench;
 use crate::machine::Up;
 use crate::report::median;
 use anyhow::{Result, bail};
+use orchestration::machine_file::MachineFile;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -14,13 +15,42 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One cluster, so that its VMs are on different processors in turns and share a pool.
 const MACHINE: &str = "name = \"bench\"\n[clusters.a]\nnodes = 4\n";
 
-/// Measures all ways, and what each is to be compared with.
-pub fn round_trips(bench: &mut Bench) -> Result<()> {
-    bench.say("round trips between two VMs");
-    let up = Up::start(bench, MACHINE, "bench-messages")?;
+/// The machine of eight VMs in which two of them are measured.
+pub fn machine() -> Result<MachineFile> {
+    Ok(MachineFile::parse("bench.toml".as_ref(), MACHINE)?)
+}
+
+/// What the two VMs found, round by round.
+#[derive(Default)]
+pub struct Found(Vec<(String, f64)>);
+
+impl Found {
+    /// Nanoseconds of a round trip of this way, the median of all rounds.
+    pub fn of(&self, way: &str) -> f64 {
+        median(self.all(way).collect())
+    }
+
+    fn count(&self, way: &str) -> usize {
+        self.all(way).count()
+    }
+
+    fn all(&self, way: &str) -> impl Iterator<Item = f64> {
+        self.0.iter().filter(move |(name, _)| name == way).map(|(_, value)| *value)
+    }
+
+    /// Adds what another machine found.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
+
+/// Starts a machine, and takes down what its first two nodes find: in so many
+/// rounds, or in all if they are fewer.
+pub fn measure(bench: &Bench, machine: &MachineFile, rounds: usize) -> Result<Found> {
+    let up = Up::start_file(bench, machine, "bench-messages")?;
     let lines = up.machine.follow("node-a0")?;
     let end = Instant::now() + PATIENCE;
-    let mut found: Vec<(String, f64)> = Vec::new();
+    let mut found = Found::default();
     loop {
         let line = match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => line,
@@ -29,12 +59,19 @@ pub fn round_trips(bench: &mut Bench) -> Result<()> {
         };
         let Some(said) = line.trim().strip_prefix("bench: ") else { continue };
         match said.split_once(' ') {
-            Some((way, number)) => found.push((way.into(), number.parse()?)),
-            None => break,
+            // The next round has begun.
+            Some((way, _)) if found.count(way) == rounds => return Ok(found),
+            Some((way, number)) => found.0.push((way.into(), number.parse()?)),
+            None => return Ok(found),
         }
     }
-    let of =
-        |way: &str| median(found.iter().filter(|(name, _)| name == way).map(|(_, value)| *value).collect());
+}
+
+/// Measures all ways, and what each is to be compared with.
+pub fn round_trips(bench: &mut Bench) -> Result<()> {
+    bench.say("round trips between two VMs");
+    let found = measure(bench, &machine()?, usize::MAX)?;
+    let of = |way: &str| found.of(way);
     let line = ("raw: a cache line each way", of("line"));
     let bell = ("raw: doorbell and halt each way", of("bell"));
     let report = &mut bench.report;

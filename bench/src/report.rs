@@ -102,13 +102,13 @@ fn line(entry: &Entry) -> String {
         10.0..1000.0 => format!("{value:.1}"),
         _ => format!("{value:.3}"),
     };
+    let ratio = if entry.ratio < 0.1 { format!("{:.4}", entry.ratio) } else { format!("{:.2}", entry.ratio) };
     let at_most = entry.at_most.map_or(String::new(), |limit| format!("{limit:.2}"));
     let Entry { name, unit, reference, .. } = entry;
     format!(
-        "{name:<46} {:>11} {unit:<8} {:>11} {reference:<34} {:>7.2} {at_most:>7}  {}",
+        "{name:<46} {:>11} {unit:<8} {:>11} {reference:<34} {ratio:>7} {at_most:>7}  {}",
         number(entry.value),
         number(entry.reference_value),
-        entry.ratio,
         entry.verdict()
     )
 }

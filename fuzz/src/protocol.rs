@@ -30,7 +30,7 @@ bodies! {
     1: files::Response<'_>,
     2: tasks::Request,
     3: tasks::Response,
-    4: node::Request<'_>,
+    4: node::Request,
     5: node::Response,
     6: launcher::Request<'_>,
     7: launcher::Response,
@@ -67,6 +67,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let description = Description {
         name: "small".into(),
         clusters: vec!["a".into()],
+        ethernets: vec![],
         peers: vec![
             PeerDescription { name: "launcher".into(), role: Role::Launcher, cluster: None },
             PeerDescription {
@@ -109,7 +110,6 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed(2, encode(&create)),
         seed(3, encode(&tasks::Response::Ok(tasks::Reply::Ended(ended)))),
         seed(4, encode(&start)),
-        seed(4, encode(&node::Request::Deliver { task_force, from: 0, to: 1, body: b"hello" })),
         seed(5, encode(&node::Response::Err(node::Refusal::UnknownProgram(vec!["echo".into()])))),
         seed(6, encode(&launcher::Request::Output { stream: 1, index: 2, fd: 1, bytes: b"hello" })),
         seed(7, encode::<launcher::Response>(&())),

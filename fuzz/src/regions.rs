@@ -21,6 +21,7 @@ fn description() -> Description {
     Description {
         name: "small".into(),
         clusters: vec!["a".into()],
+        ethernets: vec![],
         peers: vec![
             PeerDescription { name: "launcher".into(), role: Role::Launcher, cluster: None },
             peer("node-a0", Role::Node),

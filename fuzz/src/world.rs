@@ -317,7 +317,12 @@ fn membership() -> Membership {
         let cluster = (role != Role::Launcher).then_some(0);
         PeerDescription { name: format!("peer-{id}"), role, cluster }
     });
-    let description = Description { name: "fuzz".into(), clusters: vec!["a".into()], peers: peers.collect() };
+    let description = Description {
+        name: "fuzz".into(),
+        clusters: vec!["a".into()],
+        ethernets: vec![],
+        peers: peers.collect(),
+    };
     let (parts, bytes) = Membership::parts(&description);
     let region = Region::format(SharedMemory::heap(bytes), RegionKind::Control, 1, &parts).expect("room");
     let membership = Membership::write(&region, &description).expect("a good description");

@@ -17,9 +17,9 @@ use core::fmt;
 use core::ops::Range;
 use core::ptr::NonNull;
 use pci_types::capability::PciCapability;
-use pci_types::{Bar, CommandRegister, EndpointHeader, PciHeader};
+use pci_types::{Bar, CommandRegister, PciHeader};
 
-pub use pci_types::{ConfigRegionAccess, PciAddress};
+pub use pci_types::{ConfigRegionAccess, EndpointHeader, PciAddress};
 
 /// The BAR with the registers.
 const REGISTERS: u8 = 0;
@@ -46,10 +46,12 @@ pub enum DeviceError {
 impl fmt::Display for DeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kind(vendor, device) => write!(f, "it is {vendor:04x}:{device:04x}, not an ivshmem device"),
+            Self::Kind(vendor, device) => {
+                write!(f, "it is {vendor:04x}:{device:04x}, another device than belongs there")
+            }
             Self::NoBar(bar) => write!(f, "it has no BAR {bar}"),
             Self::NoRoom(bytes) => write!(f, "there is no room for its {bytes} bytes of memory"),
-            Self::NoInterrupt => write!(f, "it cannot interrupt (not a doorbell device?)"),
+            Self::NoInterrupt => write!(f, "it cannot interrupt"),
         }
     }
 }
@@ -88,6 +90,18 @@ pub fn pci_address(address: DeviceAddress) -> PciAddress {
     PciAddress::new(0, 0, address.slot, address.function)
 }
 
+/// The vendor-specific capabilities of a device: where in its configuration each
+/// stands.
+pub fn vendor_capabilities<'a>(
+    access: &'a impl ConfigRegionAccess,
+    device: &EndpointHeader,
+) -> impl Iterator<Item = u16> + 'a {
+    device.capabilities(access).filter_map(|capability| match capability {
+        PciCapability::Vendor(place) => Some(place.offset),
+        _ => None,
+    })
+}
+
 /// Vendor and device id of whatever is at `address`; `None` if nothing is.
 pub fn identify(access: &impl ConfigRegionAccess, address: DeviceAddress) -> Option<(u16, u16)> {
     let id = PciHeader::new(pci_address(address)).id(access);
@@ -101,7 +115,7 @@ pub fn place_memory(
     address: DeviceAddress,
     windows: &mut Windows,
 ) -> Result<Option<Range<u64>>, DeviceError> {
-    let Some(mut device) = endpoint(access, address)? else { return Ok(None) };
+    let Some(mut device) = endpoint(access, address, PCI_ID)? else { return Ok(None) };
     let memory = place(access, &device, address, MEMORY, windows)?;
     device.update_command(access, |command| command | CommandRegister::MEMORY_ENABLE);
     Ok(Some(memory))
@@ -123,38 +137,54 @@ pub fn place_bell(
     address: DeviceAddress,
     windows: &mut Windows,
 ) -> Result<Option<Bell>, DeviceError> {
-    let Some(mut device) = endpoint(access, address)? else { return Ok(None) };
-    let mut vectors = device
-        .capabilities(access)
-        .find_map(|capability| match capability {
-            PciCapability::MsiX(vectors) => Some(vectors),
-            _ => None,
-        })
-        .ok_or(DeviceError::NoInterrupt)?;
+    let Some(mut device) = endpoint(access, address, PCI_ID)? else { return Ok(None) };
+    let vector = place_vectors(access, &device, address, windows)?;
     let registers = place(access, &device, address, REGISTERS, windows)?;
-    let table = place(access, &device, address, vectors.table_bar(), windows)?;
+    start(access, &mut device);
+    Ok(Some(Bell { registers, vector }))
+}
+
+/// Places the MSI-X table of a device and switches it on: the physical address
+/// of its first entry.
+pub fn place_vectors(
+    access: &impl ConfigRegionAccess,
+    device: &EndpointHeader,
+    address: DeviceAddress,
+    windows: &mut Windows,
+) -> Result<u64, DeviceError> {
+    let vectors = device.capabilities(access).find_map(|capability| match capability {
+        PciCapability::MsiX(vectors) => Some(vectors),
+        _ => None,
+    });
+    let mut vectors = vectors.ok_or(DeviceError::NoInterrupt)?;
+    let table = place(access, device, address, vectors.table_bar(), windows)?;
+    vectors.set_enabled(true, access);
+    Ok(table.start + u64::from(vectors.table_offset()))
+}
+
+/// Lets a device whose BARs are placed answer and write (an interrupt is a write).
+pub fn start(access: &impl ConfigRegionAccess, device: &mut EndpointHeader) {
     device.update_command(access, |command| {
         command | CommandRegister::MEMORY_ENABLE | CommandRegister::BUS_MASTER_ENABLE
     });
-    vectors.set_enabled(true, access);
-    Ok(Some(Bell { registers, vector: table.start + u64::from(vectors.table_offset()) }))
 }
 
-/// The device's header, if there is a device and it is the right one.
-fn endpoint(
+/// The device's header, if there is a device and it is of this vendor and kind.
+pub fn endpoint(
     access: &impl ConfigRegionAccess,
     address: DeviceAddress,
+    id: (u16, u16),
 ) -> Result<Option<EndpointHeader>, DeviceError> {
     let Some((vendor, device)) = identify(access, address) else { return Ok(None) };
     let wrong = DeviceError::Kind(vendor, device);
-    if (vendor, device) != PCI_ID {
+    if (vendor, device) != id {
         return Err(wrong);
     }
     EndpointHeader::from_header(PciHeader::new(pci_address(address)), access).map(Some).ok_or(wrong)
 }
 
 /// Gives a BAR its place.
-fn place(
+pub fn place(
     access: &impl ConfigRegionAccess,
     device: &EndpointHeader,
     address: DeviceAddress,

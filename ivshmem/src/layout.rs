@@ -112,6 +112,8 @@ impl DeviceAddress {
     pub const UTILITY: Self = Self { slot: 1, function: 2 };
     /// The pool of the VM's cluster.
     pub const POOL: Self = Self { slot: 1, function: 3 };
+    /// The network card, of VMs that have peers behind an Ethernet.
+    pub const CARD: Self = Self { slot: 1, function: 4 };
 
     /// The pair region shared with `peer`.
     ///

@@ -28,6 +28,10 @@ pub enum Command {
     Logs(Logs),
     /// End a VM at once, as a power cut would
     Kill(Kill),
+    /// Cut two clusters off from each other
+    Partition(Partition),
+    /// End a partition
+    Heal(Heal),
     /// End a machine
     Down(Down),
     /// Check what this host has for running machines
@@ -169,8 +173,8 @@ With --channels, a line for each end of a channel that something passed through:
 sent to the other since it started and received from it; DELAYED messages did not go out at once,
 BLOCKED ones were refused, DROPPED ones were not completely sent when the other VM died, DEATHS of
 which there were so many. ERRORS say what of the other VM's made no sense:
-  slot, order, too_long, too_short, header, position   nonsense in the ring itself
-  stale    slots of another generation of either VM
+  slot, order, too_long, too_short, header, reference, position, broken   nonsense on the way itself
+  stale    slots or frames of another generation of either VM
   body     requests that do not decode          limit    requests with more in them than is taken
   pipe     requests to pipes nobody serves      flood    requests beyond what is served at a time
   reply    replies to nothing that was asked    notice   notices that nobody takes")]
@@ -208,6 +212,45 @@ pub struct Kill {
     pub target: Target,
     /// The VM's name
     pub vm: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea partition a b
+  cyanea heal a b
+
+The machine file declares the link between the two as virtio-net. Messages between their VMs wait
+until `cyanea heal`; the launcher still reaches all of them.")]
+pub struct Partition {
+    #[command(flatten)]
+    pub clusters: Clusters,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea heal a b
+  cyanea heal --machine two-hosts a b")]
+pub struct Heal {
+    #[command(flatten)]
+    pub clusters: Clusters,
+}
+
+/// Two clusters of a machine.
+#[derive(Args)]
+pub struct Clusters {
+    #[command(flatten)]
+    pub target: Target,
+    /// A cluster's name
+    pub a: String,
+    /// Another cluster's name
+    pub b: String,
+}
+
+impl Clusters {
+    /// Their names.
+    pub fn names(&self) -> [String; 2] {
+        [self.a.clone(), self.b.clone()]
+    }
 }
 
 #[derive(Args)]

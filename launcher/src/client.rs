@@ -1,6 +1,6 @@
 //! The commands to a running machine.
 
-use crate::arguments::{Cp, Down, Kill, Logs, Ls, Ps, Run, Target};
+use crate::arguments::{Cp, Down, Heal, Kill, Logs, Ls, Partition, Ps, Run, Target};
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use orchestration::control::{self, Client, Entry, Location, Reply, Request};
@@ -202,6 +202,14 @@ pub fn logs(logs: &Logs) -> Result<u8> {
 
 pub fn kill(kill: &Kill) -> Result<u8> {
     request(&kill.target, &Request::Kill { vm: kill.vm.clone() }, |_| {})
+}
+
+pub fn partition(Partition { clusters }: &Partition) -> Result<u8> {
+    request(&clusters.target, &Request::Partition { clusters: clusters.names() }, |_| {})
+}
+
+pub fn heal(Heal { clusters }: &Heal) -> Result<u8> {
+    request(&clusters.target, &Request::Heal { clusters: clusters.names() }, |_| {})
 }
 
 pub fn down(down: &Down) -> Result<u8> {

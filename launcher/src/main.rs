@@ -37,6 +37,8 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Ps(ps) => client::ps(&ps),
         Command::Logs(logs) => client::logs(&logs),
         Command::Kill(kill) => client::kill(&kill),
+        Command::Partition(partition) => client::partition(&partition),
+        Command::Heal(heal) => client::heal(&heal),
         Command::Down(down) => client::down(&down),
         Command::Doctor(doctor) => doctor::run(&doctor),
     }

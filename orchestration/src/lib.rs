@@ -5,6 +5,7 @@
 //! * [`image`]: which file each VM boots.
 //! * [`placement`]: which VM runs on which core.
 //! * [`regions`]: the memory that VMs share, and who gets which.
+//! * [`ethernet`]: what VMs whose clusters share no memory talk through.
 //! * [`vm`]: one VM's QEMU, its console, its life.
 //! * [`machine`]: all of a machine's VMs, and the thread that owns them.
 //! * [`state_directory`]: what a running machine keeps in the file system.
@@ -15,6 +16,7 @@
 
 pub mod client;
 pub mod control;
+pub mod ethernet;
 pub mod host;
 pub mod image;
 pub mod machine;

@@ -13,7 +13,7 @@ use ivshmem::layout::{
     BELL_BYTES, DeviceAddress, LayoutError, PAIR_BYTES, PAIR_PARTS, Region, RegionKind, fixed_parts,
     pair_windows,
 };
-use kernel::membership::{Membership, MembershipError, Role, Utility};
+use kernel::membership::{LinkKind, Membership, MembershipError, Role, Utility};
 use kernel::protocol::Peer;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create, open};
 use rustix::io::Errno;
@@ -137,6 +137,7 @@ impl Regions {
         provide_descriptors(u64::from(peers))?;
         let generation = draw_generation()?;
         let (control, membership) = control(file, generation)?;
+        let description = membership.description().clone();
         let mut regions = Self {
             generation,
             control,
@@ -149,7 +150,9 @@ impl Regions {
         };
         for higher in 1..peers {
             for lower in 0..higher {
-                regions.add_pair(lower, higher)?;
+                if description.link(Peer(lower), Peer(higher)) == LinkKind::Memory {
+                    regions.add_pair(lower, higher)?;
+                }
             }
             regions.bells.push(MemoryFile::new("cyanea-bell", BELL_BYTES)?);
         }
@@ -273,9 +276,9 @@ pub fn random() -> io::Result<u64> {
 /// Raises the limit of open files as far as this machine needs.
 fn provide_descriptors(peers: u64) -> Result<(), RegionError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    // Pairs; per VM its bell's memory, bell, socket, log, process and two pipes;
-    // and some for everything else.
-    let needed = peers * (peers - 1) / 2 + 8 * peers + 128;
+    // Pairs; per VM its bell's memory, bell, socket, log, process, two pipes and
+    // the two ends of its port; and some for everything else.
+    let needed = peers * (peers - 1) / 2 + 10 * peers + 128;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());

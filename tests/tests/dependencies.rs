@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fuzz", &["transport", "ivshmem", "kernel", "utility", "orchestration"]),
     ("bench", &["orchestration", "kernel", "transport"]),
     ("bench-image", &["cyanea", "node", "kernel", "runtime", "vm", "transport", "ivshmem"]),
+    ("bench-linux", &[]),
 ];
 
 /// The workspace's packages, each with those of them that it uses.

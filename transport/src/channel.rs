@@ -90,7 +90,7 @@ pub(crate) enum Carrier {
 }
 
 impl Carrier {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &Gather<'_>, from: usize) -> usize {
         match self {
             Self::Ring(link) => link.send(message, from),
@@ -98,7 +98,7 @@ impl Carrier {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive(&mut self) -> Received {
         match self {
             Self::Ring(link) => link.receive(),
@@ -195,9 +195,9 @@ impl Channel {
         }
     }
 
-    /// Whether something waits to be sent.
+    /// Whether something waits to be sent by a later turn.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
+        !self.backlog.is_empty() || self.deadline() == Some(0)
     }
 
     /// If an incarnation lives, it has died: takes what it sent, forgets what
@@ -217,6 +217,7 @@ impl Channel {
         self.backlog = VecDeque::new();
         self.waiting = 0;
         self.alive = None;
+        self.link.link().end();
         events.push_back(Event::PeerDied(address));
     }
 
@@ -259,7 +260,7 @@ impl Channel {
     }
 
     /// Sends and receives a bounded amount. Returns whether anything moved.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn turn(&mut self, now_ns: u64, take: &mut impl FnMut(Event)) -> bool {
         let Some(address) = self.address() else { return false };
         if let Carrier::Other(link) = &mut self.link {
@@ -295,7 +296,7 @@ impl Channel {
     }
 
     /// Takes what arrived, as far as a turn goes.
-    #[inline]
+    #[inline(always)]
     fn receive(&mut self, from: PeerAddress, take: &mut impl FnMut(Event)) -> bool {
         let mut messages = 0;
         for parts in 0..PARTS_PER_TURN {
@@ -316,7 +317,7 @@ impl Channel {
     }
 
     /// What the kernel hears of something received.
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, from: PeerAddress, received: Received) -> Option<Event> {
         let error = match received {
             Received::Nothing | Received::Part => return None,
@@ -354,15 +355,19 @@ impl Channel {
         self.alive.is_some() && (!self.armed || !self.backlog.is_empty())
     }
 
-    /// Whether it has been hot for long enough without anything coming.
+    /// Whether every poll must go on to look at it, after one that moved nothing.
+    /// What has been hot for long enough becomes cold here.
     #[inline]
-    pub(crate) fn cools(&self) -> bool {
-        self.idle >= HOT_POLLS && self.backlog.is_empty()
+    pub(crate) fn stays_hot(&mut self) -> bool {
+        if self.idle >= HOT_POLLS && self.backlog.is_empty() && self.alive.is_some() {
+            self.cool();
+        }
+        self.is_hot()
     }
 
     /// Makes it cold, unless something came that the peer did not ring for.
     #[cold]
-    pub(crate) fn cool(&mut self) {
+    fn cool(&mut self) {
         self.idle = 0;
         self.arm();
         sleep_fence();

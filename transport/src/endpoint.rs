@@ -148,8 +148,8 @@ pub struct Endpoint {
     channels: Vec<Channel>,
     /// The place in `channels` of each peer's channel, by peer.
     places: Vec<Option<usize>>,
-    /// Places of the channels that every poll looks at, in turns.
-    hot: VecDeque<usize>,
+    /// Places of the channels that every poll looks at.
+    hot: Vec<usize>,
     /// Places of the channels whose peers may have to be rung.
     unflushed: Vec<usize>,
     /// Some link wants to be told the time.
@@ -170,7 +170,7 @@ impl Endpoint {
             doorbell,
             channels: Vec::new(),
             places: Vec::new(),
-            hot: VecDeque::new(),
+            hot: Vec::new(),
             unflushed: Vec::new(),
             is_timed: false,
             sleeps: false,
@@ -279,7 +279,7 @@ impl Endpoint {
         let channel = &mut self.channels[place];
         if !channel.is_listed && channel.is_hot() {
             channel.is_listed = true;
-            self.hot.push_back(place);
+            self.hot.push(place);
         }
         if !channel.is_unflushed && channel.wants_flush() {
             channel.is_unflushed = true;
@@ -288,7 +288,7 @@ impl Endpoint {
     }
 
     /// Rings whoever sleeps and waits for what happened since the last flush.
-    #[inline]
+    #[inline(never)]
     pub fn flush(&mut self) {
         while let Some(place) = self.unflushed.pop() {
             self.channels[place].is_unflushed = false;
@@ -301,39 +301,43 @@ impl Endpoint {
     ///
     /// `rang` says that a doorbell rang since the last poll, or may have:
     /// then all channels are looked at, otherwise the hot ones. Takes bounded
-    /// time: a turn of each channel, starting with another one each time.
-    #[inline]
+    /// time: a turn of each channel.
+    #[inline(always)]
     pub fn poll(&mut self, now_ns: u64, rang: bool, mut take: impl FnMut(Event)) -> bool {
-        let mut moved = false;
-        if self.sleeps {
-            self.wake();
+        let is_due = self.is_timed && self.deadline().is_some_and(|deadline| deadline <= now_ns);
+        let mut moved = self.sleeps | rang | is_due | !self.pending.is_empty();
+        if moved {
+            moved = self.poll_cold(now_ns, rang | is_due, &mut take);
         }
-        if !self.pending.is_empty() {
-            moved = true;
-            self.pending.drain(..).for_each(&mut take);
-        }
-        if rang || self.is_timed && self.deadline().is_some_and(|deadline| deadline <= now_ns) {
-            moved |= self.poll_cold(now_ns, &mut take);
-        }
-        for _ in 0..self.hot.len() {
-            let Some(place) = self.hot.pop_front() else { break };
+        let mut index = 0;
+        while let Some(&place) = self.hot.get(index) {
             let channel = &mut self.channels[place];
-            channel.is_listed = false;
-            moved |= channel.turn(now_ns, &mut take);
-            if channel.cools() {
-                channel.cool();
+            index += 1;
+            if channel.turn(now_ns, &mut take) {
+                moved = true;
+                self.list(place);
+            } else if !channel.stays_hot() {
+                channel.is_listed = false;
+                index -= 1;
+                self.hot.swap_remove(index);
             }
-            self.list(place);
         }
-        self.flush();
+        if !self.unflushed.is_empty() {
+            self.flush();
+        }
         moved
     }
 
-    /// A turn of each channel that is not hot.
+    /// What became known between polls and, if `look`, a turn of each channel
+    /// that is not hot.
     #[cold]
-    fn poll_cold(&mut self, now_ns: u64, take: &mut impl FnMut(Event)) -> bool {
-        let mut moved = false;
-        for place in 0..self.channels.len() {
+    fn poll_cold(&mut self, now_ns: u64, look: bool, take: &mut impl FnMut(Event)) -> bool {
+        if self.sleeps {
+            self.wake();
+        }
+        let mut moved = !self.pending.is_empty();
+        self.pending.drain(..).for_each(&mut *take);
+        for place in 0..if look { self.channels.len() } else { 0 } {
             let channel = &mut self.channels[place];
             if !channel.is_listed {
                 moved |= channel.turn(now_ns, take);

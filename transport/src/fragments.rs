@@ -61,18 +61,13 @@ impl<'a> Gather<'a> {
         if self.len > PAYLOAD_BYTES {
             return None;
         }
-        let mut bytes = [0; PAYLOAD_BYTES - HEADER_BYTES];
-        let mut rest = &mut bytes[..];
-        for part in self.body {
-            let (here, behind) = rest.split_at_mut(part.len());
-            here.copy_from_slice(part);
-            rest = behind;
-        }
-        let mut payload = self.head_words();
-        for (word, chunk) in payload[HEADER_WORDS..].iter_mut().zip(bytes.as_chunks().0) {
-            *word = u64::from_le_bytes(*chunk);
-        }
-        Some(payload)
+        let [first, second, third] = self.header;
+        let [a, b, c, d] = match self.body {
+            [] => [0; INLINE_WORDS],
+            [whole] => inline_words(whole),
+            parts => joined_words(parts),
+        };
+        Some([first, second, third, a, b, c, d])
     }
 
     /// Copies bytes from byte `from` on into `target`, as many as there are and
@@ -137,6 +132,38 @@ impl<'a> Gather<'a> {
         self.body.iter().for_each(|part| bytes.extend_from_slice(part));
         bytes
     }
+}
+
+/// Words of a body that fits a slot.
+const INLINE_WORDS: usize = PAYLOAD_WORDS - HEADER_WORDS;
+
+/// A body that fits a slot, as words: no call for some bytes.
+#[inline]
+fn inline_words(mut bytes: &[u8]) -> [u64; INLINE_WORDS] {
+    let mut words = [0; INLINE_WORDS];
+    for word in &mut words {
+        if let Some((first, behind)) = bytes.split_first_chunk() {
+            *word = u64::from_le_bytes(*first);
+            bytes = behind;
+        } else {
+            *word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            break;
+        }
+    }
+    words
+}
+
+/// The same of a body in parts.
+#[cold]
+fn joined_words(parts: &[&[u8]]) -> [u64; INLINE_WORDS] {
+    let mut bytes = [0; INLINE_WORDS * WORD];
+    let mut rest = &mut bytes[..];
+    for part in parts {
+        let (here, behind) = rest.split_at_mut(part.len());
+        here.copy_from_slice(part);
+        rest = behind;
+    }
+    inline_words(&bytes)
 }
 
 /// Where the assembler is.

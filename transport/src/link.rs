@@ -4,17 +4,22 @@
 //! peer, in order, without loss within an epoch (a pair of incarnations), and
 //! never blocks. [`RingLink`] is the link through shared memory, heap or mapped:
 //! short messages in a slot of a ring, longer ones in several, bulk in pages that
-//! a slot names.
+//! a slot names. `net` (a feature) is the link through an Ethernet.
 //!
 //! What a link hands on was written by the peer: it is complete and of bounded
 //! length, nothing more is known of it.
+
+#[cfg(feature = "net")]
+pub mod net;
 
 use crate::body::Body;
 use crate::endpoint::Doorbell;
 use crate::fragments::Assembler;
 use crate::memory::SharedMemory;
-use crate::pages::{Borrower, Lender};
-use crate::ring::{BY_REFERENCE, Epoch, PAYLOAD_BYTES, Place, Reader, Slot, TooSmall, Writer, payload};
+use crate::pages::{Borrower, Lease, Lender};
+use crate::ring::{
+    BY_REFERENCE, Epoch, PAYLOAD_BYTES, Payload, Place, Reader, Slot, TooSmall, Writer, payload,
+};
 use crate::wire::{HEADER_BYTES, HEADER_WORDS};
 use alloc::sync::Arc;
 
@@ -41,12 +46,15 @@ pub enum Malformed {
     Header,
     /// A slot named pages that do not exist, or as many as no body has.
     Reference,
+    /// The connection ended, or began otherwise than is agreed, while the peer
+    /// lived. Nothing more comes through it.
+    Broken,
 }
 
 impl Malformed {
     /// Every way there is, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Slot, Self::Order, Self::TooLong, Self::TooShort, Self::Header, Self::Reference];
+    pub const ALL: [Self; 7] =
+        [Self::Slot, Self::Order, Self::TooLong, Self::TooShort, Self::Header, Self::Reference, Self::Broken];
 }
 
 impl core::fmt::Display for Malformed {
@@ -58,6 +66,7 @@ impl core::fmt::Display for Malformed {
             Self::TooShort => "a message is shorter than its header",
             Self::Header => "a message's header is of an unknown kind",
             Self::Reference => "a slot names pages that do not exist",
+            Self::Broken => "the connection ended within the peer's life",
         })
     }
 }
@@ -84,7 +93,7 @@ pub struct LinkCounters {
     pub torn: u64,
     /// Impossible positions that the peer told of itself.
     pub refused_positions: u64,
-    /// Slots of another generation of either end, found where one was due.
+    /// Slots or frames of other incarnations than those that live.
     pub stale: u64,
 }
 
@@ -99,6 +108,10 @@ pub trait Link: Send {
     ///
     /// Whatever was under way either way is forgotten; the link is not armed.
     fn synchronise(&mut self, own: u32, peer: u32);
+
+    /// Ends the epoch, because the peer's incarnation has ended: until the next
+    /// one the link does nothing.
+    fn end(&mut self) {}
 
     /// Sends as much of `message` as goes without waiting, from byte `from` on,
     /// and returns how many of its bytes are sent by now.
@@ -118,7 +131,8 @@ pub trait Link: Send {
     /// Lets time pass, to `now_ns` nanoseconds of a clock that never goes back.
     fn tick(&mut self, _now_ns: u64) {}
 
-    /// When [`Link::tick`] is wanted again at the latest, if nothing arrives.
+    /// When [`Link::tick`] is wanted again at the latest, if nothing arrives; 0:
+    /// at once.
     fn deadline(&self) -> Option<u64> {
         None
     }
@@ -221,6 +235,45 @@ impl RingLink {
     }
 }
 
+impl RingLink {
+    /// Sends a message that does not fit a slot.
+    #[inline(never)]
+    fn send_long(&mut self, message: &Gather<'_>, from: usize) -> usize {
+        let Some((lender, _)) = self.pages.as_mut().filter(|_| message.body_len() >= LENT_BYTES) else {
+            return self.push_parts(message, from);
+        };
+        self.lacks_pages = None;
+        match Self::lend(&mut self.writer, lender, message) {
+            Ok(()) => return message.len(),
+            Err(Lack::Slot) => {}
+            Err(Lack::Pages) => self.lacks_pages = Some(message.body_len()),
+        }
+        from
+    }
+
+    /// What comes of a slot that does not hold a whole message.
+    #[inline(never)]
+    fn receive_long(
+        &mut self,
+        is_whole: bool,
+        slot: Slot,
+        payload: &Payload,
+        lease: Option<Lease>,
+    ) -> Received {
+        if !is_whole || slot.used != BY_REFERENCE {
+            return self.assembler.add(slot, payload);
+        }
+        let [first, second, third, ..] = *payload;
+        match lease {
+            Some(lease) if lease.len() <= MAX_MESSAGE - HEADER_BYTES => {
+                Received::Message([first, second, third], Body::lent(lease))
+            }
+            Some(_) => Received::Malformed(Malformed::TooLong),
+            None => Received::Malformed(Malformed::Reference),
+        }
+    }
+}
+
 /// What a message that does not go on lacks.
 enum Lack {
     Slot,
@@ -240,7 +293,7 @@ impl Link for RingLink {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &Gather<'_>, from: usize) -> usize {
         if from == 0
             && let Some(payload) = message.as_slot()
@@ -248,19 +301,10 @@ impl Link for RingLink {
             let slot = Slot { place: Place::WHOLE, used: message.len() };
             return if self.writer.push(slot, &payload).is_ok() { message.len() } else { 0 };
         }
-        let Some((lender, _)) = self.pages.as_mut().filter(|_| message.body_len() >= LENT_BYTES) else {
-            return self.push_parts(message, from);
-        };
-        self.lacks_pages = None;
-        match Self::lend(&mut self.writer, lender, message) {
-            Ok(()) => return message.len(),
-            Err(Lack::Slot) => {}
-            Err(Lack::Pages) => self.lacks_pages = Some(message.body_len()),
-        }
-        from
+        self.send_long(message, from)
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive(&mut self) -> Received {
         let mut lease = None;
         let pages = &mut self.pages;
@@ -272,22 +316,12 @@ impl Link for RingLink {
             }
         });
         let Some((slot, payload)) = popped else { return Received::Nothing };
-        if !self.assembler.is_idle() || slot.place != Place::WHOLE {
-            return self.assembler.add(slot, &payload);
+        let is_whole = slot.place == Place::WHOLE && self.assembler.is_idle();
+        if is_whole && (HEADER_BYTES..=PAYLOAD_BYTES).contains(&slot.used) {
+            let [first, second, third, ..] = payload;
+            return Received::Message([first, second, third], Body::of_slot(&payload, slot.used));
         }
-        let mut header = [0; HEADER_WORDS];
-        header.copy_from_slice(&payload[..HEADER_WORDS]);
-        match slot.used {
-            HEADER_BYTES..=PAYLOAD_BYTES => Received::Message(header, Body::of_slot(&payload, slot.used)),
-            BY_REFERENCE => match lease {
-                Some(lease) if lease.len() <= MAX_MESSAGE - HEADER_BYTES => {
-                    Received::Message(header, Body::lent(lease))
-                }
-                Some(_) => Received::Malformed(Malformed::TooLong),
-                None => Received::Malformed(Malformed::Reference),
-            },
-            _ => self.assembler.add(slot, &payload),
-        }
+        self.receive_long(is_whole, slot, &payload, lease)
     }
 
     fn in_flight(&self) -> usize {

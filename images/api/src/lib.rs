@@ -23,9 +23,11 @@
 
 pub mod fs;
 mod host;
+pub mod pipe;
 mod system;
 
-pub use system::{Activity, Error, Message, PoolMemory, System, install};
+pub use pipe::{mailbox, wait};
+pub use system::{Activity, Error, MAILBOX, Message, Pipes, PoolMemory, System, install};
 
 /// Most bytes of one message between activities.
 pub const MAX_MESSAGE: usize = 56 * 1024;
@@ -40,8 +42,10 @@ pub fn args() -> Vec<String> {
     system::get().args()
 }
 
-/// Sends a message of at most [`MAX_MESSAGE`] bytes to another activity of the
-/// task force (or to the caller itself), waiting while its mailbox is full.
+/// Sends a message of at most [`MAX_MESSAGE`] bytes to the mailbox of another
+/// activity of the task force (or of the caller itself), waiting while it holds
+/// as much of the caller's as it may. Every activity has a mailbox: a pipe (see
+/// [`mod@pipe`]) that is there from its start and need not be opened.
 ///
 /// Messages from one activity to another arrive whole, once, and in order.
 ///
@@ -61,7 +65,14 @@ pub fn send(to: usize, body: &[u8]) -> Result<(), Error> {
 /// [`Error::Ended`] if no message is there and none can come: every other
 /// activity has ended.
 pub fn receive() -> Result<Message, Error> {
-    system::get().receive()
+    loop {
+        match mailbox().receive() {
+            Ok(pipe::Message { from, body }) => return Ok(Message { from: from.activity, body }),
+            // The task force is about to be ended for it.
+            Err(pipe::ReceiveError::SenderDied(_)) => {}
+            Err(_) => return Err(Error::Ended),
+        }
+    }
 }
 
 /// The pool of the caller's cluster: memory that all nodes of the cluster

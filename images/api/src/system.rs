@@ -1,10 +1,12 @@
 //! The seam between programs and the operating system under them.
 
+use crate::pipe::{self, Access, NAME_BYTES, OpenError, Origin, ReceiveError, SendError};
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 /// Which activity of its task force somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +52,40 @@ impl std::error::Error for Error {}
 /// The words of a cluster's pool.
 pub type PoolMemory = &'static [AtomicU64];
 
+/// The number of the calling activity's mailbox among its receivers.
+pub const MAILBOX: u64 = 0;
+
 /// What stands under a program. The methods are the calls of this crate.
 #[allow(missing_docs, reason = "documented where users call them")]
-pub trait System: Sync {
+pub trait System: Pipes {
     fn activity(&self) -> Activity;
     fn args(&self) -> Vec<String>;
     fn send(&self, to: usize, body: &[u8]) -> Result<(), Error>;
-    fn receive(&self) -> Result<Message, Error>;
     fn pool(&self) -> Option<PoolMemory>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn set_len(&self, path: &Path, size: u64) -> io::Result<()>;
     fn names(&self, path: &Path) -> io::Result<Vec<std::ffi::OsString>>;
+}
+
+/// The pipes under a program. An activity's ends have numbers, given when they
+/// are made; a number that is none is that of a closed end. A timeout of `None`
+/// never comes.
+#[allow(missing_docs, reason = "documented where users call them")]
+pub trait Pipes: Sync {
+    fn create(&self, access: Access) -> u64;
+    fn name(&self, receiver: u64) -> [u8; NAME_BYTES];
+    fn receive(&self, receiver: u64, timeout: Option<Duration>) -> Result<pipe::Message, ReceiveError>;
+    fn receive_into(
+        &self,
+        receiver: u64,
+        buffer: &mut [u8],
+        timeout: Option<Duration>,
+    ) -> Result<(Origin, usize), ReceiveError>;
+    fn close_receiver(&self, receiver: u64);
+    fn wait(&self, receivers: &[u64], timeout: Option<Duration>) -> Vec<usize>;
+    fn open(&self, name: [u8; NAME_BYTES]) -> Result<u64, OpenError>;
+    fn send_through(&self, sender: u64, body: &[u8], wait: bool) -> Result<(), SendError>;
+    fn close_sender(&self, sender: u64);
 }
 
 static SYSTEM: OnceLock<&'static dyn System> = OnceLock::new();

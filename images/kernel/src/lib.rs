@@ -7,6 +7,7 @@
 //! * [`executor`]: coroutines for the system's own work.
 //! * [`messenger`]: requests and replies between this VM and its peers.
 //! * [`monitor`]: tells what has passed through this VM's channels.
+//! * [`pipe`]: whole messages from many senders to one reader.
 //! * [`waiters`]: waiting for something that is counted.
 
 pub mod errno;
@@ -15,5 +16,6 @@ pub mod membership;
 pub mod messenger;
 pub mod monitor;
 pub mod patience;
+pub mod pipe;
 pub mod protocol;
 pub mod waiters;

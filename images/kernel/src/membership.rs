@@ -64,6 +64,15 @@ pub struct PeerDescription {
     pub cluster: Option<u16>,
 }
 
+/// What carries messages between two peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// Rings in a region that both have.
+    Memory,
+    /// An Ethernet.
+    Ethernet,
+}
+
 /// The machine as its file describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
@@ -71,8 +80,23 @@ pub struct Description {
     pub name: String,
     /// Names of its clusters.
     pub clusters: Vec<String>,
+    /// Pairs of clusters whose VMs share no memory but a utility's tables.
+    pub ethernets: Vec<[u16; 2]>,
     /// All peers by id; the launcher is the first.
     pub peers: Vec<PeerDescription>,
+}
+
+impl Description {
+    /// What carries messages between two peers. The launcher shares memory with all.
+    pub fn link(&self, a: Peer, b: Peer) -> LinkKind {
+        let cluster = |peer: Peer| self.peers.get(usize::from(peer.0)).and_then(|peer| peer.cluster);
+        let joined = |&[c, d]: &[u16; 2]| [(c, d), (d, c)].map(|(c, d)| (Some(c), Some(d)));
+        let ends = (cluster(a), cluster(b));
+        match self.ethernets.iter().any(|pair| joined(pair).contains(&ends)) {
+            true => LinkKind::Ethernet,
+            false => LinkKind::Memory,
+        }
+    }
 }
 
 /// Why a control region is refused.

@@ -6,6 +6,7 @@ use kernel::membership::{Description, Membership, PeerDescription, Role, Utility
 use kernel::messenger::{
     CallError, DeadlinePassed, Messenger, NoticeHandler, Outcome, Platform, Refusal, Request, Service,
 };
+use kernel::pipe::{Admission, MAX_MESSAGE, Pipes, ReceiveError};
 use kernel::protocol::monitor::Fault;
 use kernel::protocol::{Incarnation, Peer, Pipe};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,6 +85,7 @@ impl World {
         let peers = roles.iter().enumerate();
         let description = Description {
             name: "test".into(),
+            ethernets: Vec::new(),
             clusters: vec!["a".into()],
             peers: peers
                 .map(|(id, &role)| PeerDescription { name: format!("peer-{id}"), role, cluster: Some(0) })
@@ -386,5 +388,71 @@ fn notices_arrive_in_order_and_before_the_death_of_their_sender() {
             assert_eq!((*from, *word), (first(0), index as u64));
             assert_eq!(*got, [b"of ", &body(*word)[..]].concat());
         }
+    });
+}
+
+/// The pipes of each messenger.
+fn pipes(world: &World) -> Vec<Arc<Pipes>> {
+    let with_pipes = |messenger: &Arc<Messenger>| {
+        let pipes = Pipes::new(messenger.clone());
+        messenger.on_notice(pipes.clone());
+        pipes
+    };
+    world.messengers.iter().map(with_pipes).collect()
+}
+
+#[test]
+fn a_pipe_takes_messages_of_all_sizes_from_all_vms() {
+    let world = World::new();
+    let pipes = pipes(&world);
+    let receiver = pipes[0].create(Box::new(|_| Admission::Holds));
+    world.run(|_| {
+        std::thread::scope(|scope| {
+            let name = receiver.name();
+            // Opened before any is closed.
+            let senders: Vec<_> =
+                pipes.iter().map(|pipes| block_on(pipes.open(name, None)).unwrap()).collect();
+            for (vm, sender) in (0u8..).zip(senders) {
+                scope.spawn(move || {
+                    for size in [0, 1, 31, 500, MAX_MESSAGE - 4].repeat(40) {
+                        block_on(sender.send(&vec![vm; size])).unwrap();
+                    }
+                });
+            }
+            let mut read = [0; 4];
+            while let Ok(message) = block_on(receiver.receive()) {
+                let next = &mut read[usize::from(message.origin.vm.peer.0)];
+                assert_eq!(message.body.len(), [0, 1, 31, 500, MAX_MESSAGE - 4][*next % 5]);
+                assert!(message.body.iter().all(|&byte| u16::from(byte) == message.origin.vm.peer.0));
+                *next += 1;
+            }
+            assert_eq!(read, [200; 4]);
+        });
+    });
+}
+
+#[test]
+fn both_ends_of_a_pipe_learn_of_a_death() {
+    let world = World::new();
+    let pipes = pipes(&world);
+    let [near, far] = [0, 1].map(|vm| pipes[vm].create(Box::new(|_| Admission::Holds)));
+    world.run(|world| {
+        let to_far = block_on(pipes[0].open(far.name(), None)).unwrap();
+        let to_near = block_on(pipes[1].open(near.name(), None)).unwrap();
+        block_on(to_near.send(b"last")).unwrap();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                loop {
+                    if let Err(error) = block_on(to_far.send(&[0; 1000])) {
+                        return error;
+                    }
+                }
+            });
+            assert_eq!(block_on(near.receive()).unwrap().body, b"last");
+            world.say(1, LifeState::Dead);
+            assert_eq!(waits.join().unwrap(), kernel::pipe::SendError::PeerDied);
+        });
+        assert!(matches!(block_on(near.receive()), Err(ReceiveError::SenderDied(_))));
+        assert_eq!(block_on(near.receive()).unwrap_err(), ReceiveError::Ended);
     });
 }

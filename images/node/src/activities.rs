@@ -17,6 +17,7 @@ use crate::files::Files;
 use crate::program::Program;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
+use kernel::pipe::Pipes;
 use kernel::protocol::tasks::{End, TaskForceId};
 use kernel::protocol::{encode, node, tasks};
 use std::collections::{HashMap, VecDeque};
@@ -32,6 +33,8 @@ const STACK_BYTES: usize = 2 * 1024 * 1024;
 pub struct Activities {
     /// How this node talks to the others.
     pub messenger: Arc<Messenger>,
+    /// The ends of pipes on this node.
+    pub pipes: Arc<Pipes>,
     files: Arc<Files>,
     programs: Vec<Program>,
     table: Mutex<Table>,
@@ -48,25 +51,15 @@ struct Table {
 impl Activities {
     /// A node that carries `programs` and runs nothing yet.
     pub fn new(messenger: Arc<Messenger>, files: Arc<Files>, programs: Vec<Program>) -> Arc<Self> {
-        Arc::new(Self { messenger, files, programs, table: Mutex::default(), next_tag: AtomicU64::new(1) })
+        let pipes = Pipes::new(messenger.clone());
+        messenger.on_notice(pipes.clone());
+        let (table, next_tag) = (Mutex::default(), AtomicU64::new(1));
+        Arc::new(Self { messenger, pipes, files, programs, table, next_tag })
     }
 
     /// The activity whose threads carry `tag`.
     pub fn tagged(&self, tag: u64) -> Option<Arc<Activity>> {
         held(&self.table).by_tag.get(&tag).cloned()
-    }
-
-    /// The activity of this key.
-    ///
-    /// # Errors
-    /// Whether it has ended here or is not known.
-    pub fn find(&self, key: Key) -> Result<Arc<Activity>, node::Refusal> {
-        let table = held(&self.table);
-        match table.running.get(&key) {
-            Some(activity) => Ok(activity.clone()),
-            None if table.ended.contains(&key) => Err(node::Refusal::Ended),
-            None => Err(node::Refusal::UnknownActivity),
-        }
     }
 
     /// The activities of a task force that are here.
@@ -85,12 +78,14 @@ impl Activities {
             let known = self.programs.iter().map(|program| program.name.to_string()).collect();
             return Err(node::Refusal::UnknownProgram(known));
         };
-        match self.find(placement.key) {
-            Ok(_) => return Ok(()),
-            Err(node::Refusal::Ended) => return Err(node::Refusal::Ended),
-            Err(_) => {}
+        if held(&self.table).running.contains_key(&placement.key) {
+            return Ok(());
         }
-        let activity = Activity::new(placement, self.next_tag.fetch_add(1, Ordering::Relaxed));
+        if held(&self.table).ended.contains(&placement.key) {
+            return Err(node::Refusal::Ended);
+        }
+        let tag = self.next_tag.fetch_add(1, Ordering::Relaxed);
+        let activity = Activity::new(placement, tag, &self.pipes).ok_or(node::Refusal::Ended)?;
         {
             let mut table = held(&self.table);
             table.by_tag.insert(activity.tag, activity.clone());
@@ -155,7 +150,7 @@ impl Activities {
     async fn report(&self, activity: &Activity, end: End) {
         // In this order: a file that is opened meanwhile is closed by one of both sides.
         held(&self.table).by_tag.remove(&activity.tag);
-        activity.close_mailbox();
+        activity.ends.close();
         self.files.close_all(activity.tag);
         activity.flush().await;
         let (task_force, index) = activity.placement.key;

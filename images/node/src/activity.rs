@@ -1,16 +1,16 @@
-//! One activity: its mailbox, what it writes, and whether it is to end.
+//! One activity: its ends of pipes, what it writes, and whether it is to end.
 
+use crate::ends::Ends;
 use kernel::messenger::Messenger;
+use kernel::pipe::{Event, Pipes};
 use kernel::protocol::launcher::MAX_OUTPUT;
 use kernel::protocol::tasks::{Program, TaskForceId};
-use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher, node};
+use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
 use kernel::waiters::Waiters;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most bytes of messages that wait in a mailbox.
-const MAILBOX_BYTES: usize = 1024 * 1024;
 /// Most bytes of output that wait to be taken.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
@@ -37,22 +37,16 @@ pub struct Activity {
     pub placement: Placement,
     /// What its threads carry, so that calls find it.
     pub tag: u64,
-    mailbox: Mutex<Mailbox>,
+    /// Its ends of pipes.
+    pub ends: Ends,
+    /// Which members have ended, by index.
+    members_ended: Mutex<Vec<bool>>,
     output: Mutex<Output>,
     stopped: AtomicBool,
     /// Somebody reports its end.
     ended: AtomicBool,
     /// Everything that anybody waits for here.
     changed: Waiters,
-}
-
-struct Mailbox {
-    messages: VecDeque<(u16, Vec<u8>)>,
-    bytes: usize,
-    /// Which members have ended, by index.
-    ended: Vec<bool>,
-    /// The activity has ended: nobody will read.
-    closed: bool,
 }
 
 #[derive(Default)]
@@ -63,29 +57,23 @@ struct Output {
     drained: bool,
 }
 
-/// A message, or why none can come.
-pub enum Received {
-    /// From which activity, and what.
-    Message(u16, Vec<u8>),
-    /// Every other activity has ended and nothing waits.
-    AllEnded,
-    /// The activity is to end.
-    Stopped,
-}
-
 impl Activity {
-    /// An activity as `tasks` placed it, whose threads will carry `tag`.
-    pub fn new(placement: Placement, tag: u64) -> Arc<Self> {
-        let ended = vec![false; placement.members.len()];
-        Arc::new(Self {
+    /// An activity as `tasks` placed it, whose threads will carry `tag`; `None`
+    /// if it is here already.
+    pub fn new(placement: Placement, tag: u64, pipes: &Arc<Pipes>) -> Option<Arc<Self>> {
+        let activity = Arc::new(Self {
+            ends: Ends::new(&placement, pipes)?,
+            members_ended: Mutex::new(vec![false; placement.members.len()]),
             placement,
             tag,
-            mailbox: Mutex::new(Mailbox { messages: VecDeque::new(), bytes: 0, ended, closed: false }),
             output: Mutex::default(),
             stopped: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             changed: Waiters::default(),
-        })
+        });
+        // To its own end, nobody waits for it.
+        activity.member_ended(activity.placement.key.1);
+        Some(activity)
     }
 
     /// Whether it is to end.
@@ -115,78 +103,21 @@ impl Activity {
         }
     }
 
-    /// Notes that another activity of the task force has ended.
+    /// Notes that an activity of the task force has ended. When all others
+    /// have, the mailbox ends with what is under way to it.
     pub fn member_ended(&self, index: u16) {
-        if let Some(ended) = held(&self.mailbox).ended.get_mut(usize::from(index)) {
+        let mut members = held(&self.members_ended);
+        if let Some(ended) = members.get_mut(usize::from(index)) {
             *ended = true;
         }
-        self.changed.wake_all();
+        if members.iter().all(|&ended| ended) {
+            self.ends.mailbox().seal();
+        }
     }
 
     /// Whether it is known here that another activity has ended.
     pub fn has_ended(&self, index: usize) -> bool {
-        held(&self.mailbox).ended.get(index) == Some(&true)
-    }
-
-    /// Nobody will read any more: forgets what waits, and refuses who waits to
-    /// put more in.
-    pub fn close_mailbox(&self) {
-        let mut mailbox = held(&self.mailbox);
-        mailbox.closed = true;
-        mailbox.messages.clear();
-        mailbox.bytes = 0;
-        drop(mailbox);
-        self.changed.wake_all();
-    }
-
-    /// Puts a message into the mailbox, waiting for room.
-    ///
-    /// # Errors
-    /// If the activity ends meanwhile, or has.
-    pub async fn deliver(&self, from: u16, body: Vec<u8>) -> node::Response {
-        loop {
-            let seen = self.changed.count();
-            {
-                let mut mailbox = held(&self.mailbox);
-                if mailbox.closed || self.is_stopped() {
-                    return Err(node::Refusal::Ended);
-                }
-                if mailbox.messages.is_empty() || mailbox.bytes + body.len() <= MAILBOX_BYTES {
-                    mailbox.bytes += body.len();
-                    mailbox.messages.push_back((from, body));
-                    break;
-                }
-            }
-            self.changed.wait(seen).await;
-        }
-        self.changed.wake_all();
-        Ok(())
-    }
-
-    /// Waits for the next message.
-    pub async fn receive(&self) -> Received {
-        loop {
-            let seen = self.changed.count();
-            let (message, all_ended) = {
-                let mut mailbox = held(&self.mailbox);
-                let message = mailbox.messages.pop_front();
-                mailbox.bytes -= message.as_ref().map_or(0, |(_, body)| body.len());
-                let own = usize::from(self.placement.key.1);
-                let mut others = mailbox.ended.iter().enumerate().filter(|&(index, _)| index != own);
-                (message, others.all(|(_, &ended)| ended))
-            };
-            if let Some((from, body)) = message {
-                self.changed.wake_all();
-                return Received::Message(from, body);
-            }
-            if self.is_stopped() {
-                return Received::Stopped;
-            }
-            if all_ended {
-                return Received::AllEnded;
-            }
-            self.changed.wait(seen).await;
-        }
+        held(&self.members_ended).get(index) == Some(&true)
     }
 
     /// Takes what a thread of the activity writes, waiting for room.
@@ -242,6 +173,17 @@ impl Activity {
         let request = launcher::Request::Output { stream, index: self.placement.key.1, fd, bytes };
         // If the taker died, nobody is left who wants it.
         let _ = messenger.call(taker, Pipe::Launcher, &encode(&request)).await;
+    }
+}
+
+/// An activity is an event: that it is to end.
+impl Event for Activity {
+    fn changes(&self) -> &Waiters {
+        &self.changed
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_stopped()
     }
 }
 

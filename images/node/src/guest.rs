@@ -3,33 +3,28 @@
 //!
 //! Which activity a call is from, its thread's tag says.
 
+mod pipes;
+
 use crate::activities::Activities;
-use crate::activity::{Activity, Received};
+use crate::activity::Activity;
 use crate::console::ConsoleLocks;
 use crate::files::{Files, From, Mode};
-use cyanea::{Error, Message, PoolMemory};
-use futures_util::future::{Either, select};
+use cyanea::{Error, PoolMemory};
 use hermit_abi as abi;
 use ivshmem::layout::{Part, Region, RegionKind};
 use kernel::errno::Errno;
-use kernel::messenger::CallError;
 use kernel::protocol::files::{FileKind, OpenFlags, Status};
 use kernel::protocol::tasks::End;
-use kernel::protocol::{Incarnation, Pipe, decode, encode, node};
 use runtime::system::{DirectoryEntry, FileStatus, System};
 use runtime::thread::{AfterCall, within_call};
 use std::ffi::OsString;
 use std::io;
 use std::os::hermit::ffi::OsStringExt;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use transport::memory::SharedMemory;
 
 type Result<T> = std::result::Result<T, runtime::system::Errno>;
-
-/// How long until an activity that is not there yet is looked for again.
-const RETRY_NS: u64 = 1_000_000;
 
 /// What stands under the programs of this node.
 pub struct Node {
@@ -211,25 +206,7 @@ impl cyanea::System for Node {
     }
 
     fn send(&self, to: usize, body: &[u8]) -> std::result::Result<(), Error> {
-        let activity = self.program();
-        within_call(AfterCall::MayEnd, || {
-            let (delivered, stopped) =
-                (pin!(self.deliver(&activity, to, body)), pin!(activity.until_stopped()));
-            match self.activities.messenger.block_on(select(delivered, stopped)) {
-                Either::Left((delivered, _)) => delivered,
-                Either::Right(_) => Err(Error::Ended),
-            }
-        })
-    }
-
-    fn receive(&self) -> std::result::Result<Message, Error> {
-        let activity = self.program();
-        let received =
-            within_call(AfterCall::MayEnd, || self.activities.messenger.block_on(activity.receive()));
-        match received {
-            Received::Message(from, body) => Ok(Message { from: from.into(), body }),
-            Received::AllEnded | Received::Stopped => Err(Error::Ended),
-        }
+        self.send_to_member(to, body)
     }
 
     fn pool(&self) -> Option<PoolMemory> {
@@ -265,50 +242,6 @@ impl cyanea::System for Node {
             self.files.close(tag, fd)?;
             Ok(names?.into_iter().map(|entry| OsString::from_vec(entry.name)).collect())
         })
-    }
-}
-
-impl Node {
-    /// Carries a message to another activity of the task force, which may not
-    /// have been started yet.
-    async fn deliver(&self, activity: &Activity, to: usize, body: &[u8]) -> std::result::Result<(), Error> {
-        let &node = activity.placement.members.get(to).ok_or(Error::NoSuchActivity)?;
-        let messenger = &self.activities.messenger;
-        loop {
-            let delivered = match node == messenger.own() {
-                true => self.deliver_here(activity, to, body).await,
-                false => self.deliver_to(node, activity, to, body).await?,
-            };
-            match delivered {
-                Ok(()) => return Ok(()),
-                Err(node::Refusal::UnknownActivity) if !activity.has_ended(to) => {
-                    messenger.sleep_until(messenger.now_ns() + RETRY_NS).await;
-                }
-                Err(_) => return Err(Error::Ended),
-            }
-        }
-    }
-
-    async fn deliver_here(&self, activity: &Activity, to: usize, body: &[u8]) -> node::Response {
-        let (task_force, from) = activity.placement.key;
-        let here = self.activities.find((task_force, to as u16))?;
-        here.deliver(from, body.to_vec()).await
-    }
-
-    async fn deliver_to(
-        &self,
-        node: Incarnation,
-        activity: &Activity,
-        to: usize,
-        body: &[u8],
-    ) -> std::result::Result<node::Response, Error> {
-        let (task_force, from) = activity.placement.key;
-        let request = encode(&node::Request::Deliver { task_force, from, to: to as u16, body });
-        match self.activities.messenger.call(node, Pipe::Node, &request).await {
-            Ok(mut reply) => decode(reply.bytes()).map_err(|_| Error::Ended),
-            Err(CallError::TooLong) => Err(Error::TooLong),
-            Err(_) => Err(Error::Ended),
-        }
     }
 }
 

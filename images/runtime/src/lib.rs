@@ -9,7 +9,7 @@
 //! program, std
 //!   abi           sys_* functions: arguments checked, numbers for errors
 //!   system        what the OS above supplies: files, the end of activities
-//!   thread, bell, regions, clock, console, exit, boot      for the OS above
+//!   thread, bell, card, regions, clock, console, exit, boot      for the OS above
 //!   threads | memory | devices | processor                 beneath
 //! ```
 //!
@@ -34,5 +34,5 @@ pub mod system;
 pub mod thread;
 mod threads;
 
-pub use devices::{bell, regions};
+pub use devices::{bell, card, regions};
 pub use memory::frames::untouched as untouched_memory;

@@ -1,7 +1,7 @@
 //! How a VM joins its machine: the portable core on the runtime.
 //!
 //! ```text
-//! runtime: control region, rings, bell ──> vm::join ──> kernel::Messenger
+//! runtime: control region, rings, card, bell ──> vm::join ──> kernel::Messenger
 //! image:   installs its services on the messenger ──> vm::serve: "ready", then serves for ever
 //! ```
 //! A region that is missing, spoilt or of another layout version ends the VM
@@ -10,14 +10,17 @@
 
 use ivshmem::exit::ExitCode;
 use ivshmem::layout::{Region, RegionKind, pair_windows};
-use kernel::membership::Membership;
+use kernel::membership::{LinkKind, Membership};
 use kernel::messenger::{Messenger, Platform};
 use kernel::monitor;
 use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
 use runtime::thread::Priority;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::SystemTime;
 use transport::endpoint::{Doorbell, Endpoint, PeerAddress};
+use transport::link::net::Station;
 
 /// The runtime as the messenger sees it.
 pub struct Bare;
@@ -84,22 +87,50 @@ fn join_or_refuse(platform: Arc<dyn Platform>) -> Result<Arc<Messenger>, String>
     Ok(Messenger::new(own, membership, endpoint, platform))
 }
 
-/// This VM's end of all its rings.
+/// This VM's end of all its links.
 fn endpoint(own: Incarnation, membership: &Membership) -> Result<Endpoint, String> {
     let address = PeerAddress { peer: own.peer.0, generation: own.generation };
     let mut endpoint = Endpoint::new(address, Arc::new(Bare));
-    for peer in 0..membership.description().peers.len() as u16 {
-        if peer == own.peer.0 {
-            continue;
-        }
+    let description = membership.description();
+    let (near, far): (Vec<Peer>, Vec<Peer>) = (0..description.peers.len() as u16)
+        .map(Peer)
+        .filter(|&peer| peer != own.peer)
+        .partition(|&peer| description.link(own.peer, peer) == LinkKind::Memory);
+    attach_rings(&mut endpoint, own.peer, membership, &near)?;
+    if !far.is_empty() {
+        attach_ethernet(&mut endpoint, own.peer, &far)?;
+    }
+    Ok(endpoint)
+}
+
+/// Links through the pair regions with these peers.
+fn attach_rings(
+    endpoint: &mut Endpoint,
+    own: Peer,
+    membership: &Membership,
+    peers: &[Peer],
+) -> Result<(), String> {
+    for &Peer(peer) in peers {
         let what = format!("pair region with {}", membership.name(Peer(peer)));
         let memory = runtime::regions::pair(peer).ok_or_else(|| format!("there is no {what}"))?;
         let windows = Region::laid_out(memory, RegionKind::Pair)
-            .and_then(|region| pair_windows(&region, own.peer.0, peer))
+            .and_then(|region| pair_windows(&region, own.0, peer))
             .map_err(|error| format!("{what}: {error}"))?;
         endpoint.attach(peer, windows).map_err(|error| format!("{what}: {error}"))?;
     }
-    Ok(endpoint)
+    Ok(())
+}
+
+/// Links through the network card.
+fn attach_ethernet(endpoint: &mut Endpoint, own: Peer, peers: &[Peer]) -> Result<(), String> {
+    let card = runtime::card::start().ok_or("there is no network card")?;
+    let station = Station::new(own.0, Box::new(card), RandomState::new().hash_one(own.0));
+    for &Peer(peer) in peers {
+        endpoint
+            .attach_link(peer, Box::new(station.link(peer)))
+            .map_err(|error| format!("network: {error}"))?;
+    }
+    Ok(())
 }
 
 /// Tells the launcher that this VM is ready, and serves until the machine ends.

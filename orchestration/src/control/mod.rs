@@ -36,6 +36,16 @@ pub enum Request {
         /// Its name.
         vm: String,
     },
+    /// Cuts two clusters off from each other.
+    Partition {
+        /// Their names.
+        clusters: [String; 2],
+    },
+    /// Ends that.
+    Heal {
+        /// Their names.
+        clusters: [String; 2],
+    },
     /// A VM's log; answered by `Line`s.
     Logs {
         /// Its name.

@@ -157,6 +157,8 @@ fn answer(request: &Request, context: &Context, replies: &Replies) -> Result<Rep
     match request {
         Request::Ps => send(Reply::Machine(machine.status()))?,
         Request::Kill { vm } => machine.kill(vm).map_err(|error| ServiceError(error.to_string()))?,
+        Request::Partition { clusters } => partition(machine, clusters, true)?,
+        Request::Heal { clusters } => partition(machine, clusters, false)?,
         Request::Logs { vm, follow } => logs(machine, vm, *follow, replies)?,
         Request::Run(run) => {
             let outcome = services.run(run, replies)?;
@@ -168,6 +170,10 @@ fn answer(request: &Request, context: &Context, replies: &Replies) -> Result<Rep
         Request::Down => {}
     }
     Ok(Reply::Done)
+}
+
+fn partition(machine: &Machine, [a, b]: &[String; 2], cut: bool) -> Result<(), ServiceError> {
+    machine.partition([a, b], cut).map_err(|error| ServiceError(error.to_string()))
 }
 
 /// Sends a log, and what follows until the client or the machine goes away.

@@ -26,9 +26,11 @@ mod driver;
 mod status;
 
 pub use status::{
-    BootFailure, Event, KillError, MachineStatus, Options, Progress, Readiness, StartError, VmStatus,
+    BootFailure, Event, KillError, MachineStatus, Options, PartitionError, Progress, Readiness, StartError,
+    VmStatus,
 };
 
+use crate::ethernet::Ethernet;
 use crate::host;
 use crate::image::Images;
 use crate::machine_file::MachineFile;
@@ -60,6 +62,8 @@ struct Shared {
     options: Options,
     regions: Regions,
     bells: Bells,
+    /// Where VMs of some clusters share no memory.
+    ethernet: Option<Ethernet>,
     /// Processor of each VM, by peer id - 1.
     processors: Vec<usize>,
     /// As the driver published it last, by peer id - 1.
@@ -267,6 +271,27 @@ impl Machine {
         Ok(self.handle.shared.log(name))
     }
 
+    /// Cuts all VMs of two clusters off from each other, or ends that. Messages
+    /// between them wait meanwhile.
+    pub fn partition(&self, clusters: [&str; 2], cut: bool) -> Result<(), PartitionError> {
+        let file = self.file();
+        let index = |name: &str| {
+            let found = file.clusters.iter().position(|cluster| cluster == name);
+            let unknown = || PartitionError::Unknown { name: name.into(), known: file.clusters.clone() };
+            found.map(|index| index as u16).ok_or_else(unknown)
+        };
+        let mut ends = [index(clusters[0])?, index(clusters[1])?];
+        ends.sort_unstable();
+        if ends[0] == ends[1] {
+            return Err(PartitionError::Same);
+        }
+        let ethernet = self.handle.shared.ethernet.as_ref();
+        let linked = ethernet.filter(|_| file.links.iter().any(|link| link.clusters == ends));
+        let ethernet = linked.ok_or_else(|| PartitionError::Memory(clusters.map(String::from)))?;
+        ethernet.cut(file, ends, cut);
+        Ok(())
+    }
+
     fn unknown(&self, name: &str) -> KillError {
         let known = self.file().vms.iter().map(|vm| vm.name.clone()).collect();
         KillError::Unknown { name: name.into(), known }
@@ -294,6 +319,7 @@ impl Shared {
             options,
             regions,
             bells,
+            ethernet: Ethernet::start(file).map_err(StartError::Host)?,
             processors: Topology::of_host().place(&clusters),
             vms: Mutex::default(),
             subscribers: Mutex::new(Some(Vec::new())),

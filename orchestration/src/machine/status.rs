@@ -167,6 +167,27 @@ pub enum KillError {
     NotRunning(String),
 }
 
+/// Why two clusters are not cut off from each other, or that is not ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartitionError {
+    /// There is none of this name.
+    #[error("this machine has no cluster {name:?}; it has {}", known.join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// They are the same.
+    #[error("a cluster cannot be cut off from itself; name two")]
+    Same,
+    /// They share memory.
+    #[error(
+        "clusters {} and {} share memory, which cannot be cut; declare a virtio-net link between them in the machine file", .0[0], .0[1]
+    )]
+    Memory([String; 2]),
+}
+
 /// What is known of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineStatus {

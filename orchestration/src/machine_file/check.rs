@@ -1,6 +1,7 @@
 //! From a machine file as written to a machine that can be: every rule that
 //! the shape of the TOML alone does not hold.
 
+use super::links;
 use super::raw::{Raw, VmOverride, span, value_or};
 use super::{LEAST_MEMORY, MachineFile, Problem, RestartPolicy, Size, VmPlan};
 use ivshmem::layout::MAX_PEERS;
@@ -30,17 +31,20 @@ pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, 
     let vms = plan(raw, &clusters)?;
     let files_capacity = region(&raw.files.capacity, DEFAULT_CAPACITY, MOST_REGION)?;
     let pool = region(&raw.pool.size, DEFAULT_POOL, MOST_REGION)?;
+    let names: Vec<String> = clusters.iter().map(|(name, _)| name.get_ref().clone()).collect();
+    let links = links::check(raw, &names)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let file = MachineFile {
         path: path.to_owned(),
         name,
-        clusters: clusters.iter().map(|(name, _)| name.get_ref().clone()).collect(),
+        clusters: names,
         vms,
         files_capacity,
         pool,
         node_image: raw.images.node.as_ref().map(|image| folder.join(image)),
         utility_image: raw.images.utility.as_ref().map(|image| folder.join(image)),
         locality: raw.locality.as_ref().map(|locality| *locality.get_ref()).unwrap_or_default(),
+        links,
     };
     check_locality(raw, &file)?;
     check_memory(raw, &file, free)?;

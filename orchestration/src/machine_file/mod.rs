@@ -12,11 +12,14 @@
 //! ```
 
 mod check;
+mod delay;
+mod links;
 mod raw;
 mod size;
 #[cfg(test)]
 mod tests;
 
+pub use delay::Delay;
 pub use size::Size;
 
 use kernel::membership::{Description, PeerDescription, Role, Utility};
@@ -25,6 +28,7 @@ use serde::Deserialize;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use transport::ethernet::faults::Faults;
 
 /// Least memory of a VM: an image, its tables and some room to work in.
 pub const LEAST_MEMORY: Size = Size::mebibytes(16);
@@ -50,6 +54,17 @@ pub struct MachineFile {
     pub utility_image: Option<PathBuf>,
     /// What distance costs.
     pub locality: Locality,
+    /// Clusters between which memory is not coherent.
+    pub links: Vec<LinkPlan>,
+}
+
+/// A link between two clusters that goes through the machine's Ethernet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinkPlan {
+    /// Indices of the clusters, the lower first.
+    pub clusters: [u16; 2],
+    /// What it does to frames.
+    pub faults: Faults,
 }
 
 /// One VM that a machine file asks for.
@@ -191,6 +206,7 @@ impl MachineFile {
         Description {
             name: self.name.clone(),
             clusters: self.clusters.clone(),
+            ethernets: self.links.iter().map(|link| link.clusters).collect(),
             peers: std::iter::once(launcher).chain(vms).collect(),
         }
     }

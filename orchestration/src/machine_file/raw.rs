@@ -2,7 +2,7 @@
 //! each value stands. Whether the values make sense is `check`'s business.
 
 use super::size::Size;
-use super::{Locality, Problem, RestartPolicy};
+use super::{Delay, Locality, Problem, RestartPolicy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -28,6 +28,29 @@ pub struct Raw {
     pub images: Images,
     #[serde(default)]
     pub locality: Option<Spanned<Locality>>,
+    #[serde(default)]
+    pub links: Vec<Link>,
+}
+
+/// `[[links]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    pub between: Spanned<Vec<Spanned<String>>>,
+    #[expect(dead_code, reason = "there is one kind; a reader of the file wants to see it")]
+    pub kind: LinkKind,
+    pub delay: Option<Spanned<Delay>>,
+    pub loss: Option<Spanned<f64>>,
+    pub duplicate: Option<Spanned<f64>>,
+    pub reorder: Option<Spanned<f64>>,
+    pub seed: Option<u64>,
+}
+
+/// What a link is made of.
+#[derive(Deserialize)]
+pub enum LinkKind {
+    #[serde(rename = "virtio-net")]
+    VirtioNet,
 }
 
 /// `[clusters.NAME]`.
@@ -109,6 +132,9 @@ fn mend(message: &str, found: &str) -> String {
         let known = known.replace("expected one of ", "").replace("expected ", "");
         return format!("{unknown} is no choice here; write one of {known}");
     }
+    if let Some(missing) = message.strip_prefix("missing field ") {
+        return format!("the key {missing} is missing here; write it");
+    }
     if message.contains("duplicate key") {
         return format!("the name `{found}` is given twice; rename or remove one of them");
     }
@@ -131,7 +157,9 @@ fn unquote(found: &str) -> String {
 /// The name of a Rust type as people say it.
 fn plain_type(expected: &str) -> String {
     match expected {
-        "u16" | "u32" => "a whole number, 0 or more".into(),
+        "u16" | "u32" | "u64" => "a whole number, 0 or more".into(),
+        "f64" => "a number".into(),
+        "a sequence" => "a list".into(),
         "a string" | "path string" => "a string in quotes".into(),
         _ if expected.starts_with("struct ") || expected == "a map" => "a table".into(),
         other => other.into(),

@@ -22,6 +22,8 @@ fn the_example_machines_are_as_their_files_say() {
     assert_eq!(names, expected);
     let one = MachineFile::load(&folder.join("one-cluster.toml")).unwrap();
     assert_eq!(one.vms.len(), 8);
+    let hosts = MachineFile::load(&folder.join("two-hosts.toml")).unwrap();
+    assert_eq!((hosts.name.as_str(), hosts.vms.len(), hosts.links.len()), ("two-hosts", 8, 1));
 }
 
 #[test]
@@ -71,7 +73,7 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "nam = \"x\"",
         "m.toml:1:1: there is no key `nam` here; write one of `name`, `clusters`, `utilities`, `vm`, `files`, \
-         `pool`, `images`, `locality`, or remove it",
+         `pool`, `images`, `locality`, `links`, or remove it",
     ),
     (
         "[clusters.a]\nnodes = \"two\"",
@@ -134,6 +136,47 @@ const REFUSED: &[(&str, &str)] = &[
         "[clusters.a]\n[locality]\nwithin = 3\nbetween = 2",
         "m.toml:2:1: farther VMs cannot be cheaper to reach; write within = 1 or more and between at least as much",
     ),
+    (
+        "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"c\"]\nkind = \"virtio-net\"",
+        "m.toml:4:17: there is no cluster \"c\"; write one of a, b",
+    ),
+    (
+        "[clusters.a]\n[[links]]\nbetween = [\"a\", \"a\"]\nkind = \"virtio-net\"",
+        "m.toml:3:17: VMs of one cluster share memory; write another cluster than a",
+    ),
+    (
+        "[clusters.a]\n[[links]]\nbetween = [\"a\"]\nkind = \"virtio-net\"",
+        "m.toml:3:11: a link is between two clusters; write two names",
+    ),
+    (
+        "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"b\"]\nkind = \"virtio-net\"\n\
+         [[links]]\nbetween = [\"b\", \"a\"]\nkind = \"virtio-net\"",
+        "m.toml:7:11: there are two links between a and b; remove one of them",
+    ),
+    (
+        "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"b\"]\nkind = \"ethernet\"",
+        "m.toml:5:8: `ethernet` is no choice here; write one of `virtio-net`",
+    ),
+    (
+        "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"b\"]",
+        "m.toml:3:1: the key `kind` is missing here; write it",
+    ),
+    (
+        "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"b\"]\nkind = \"virtio-net\"\nloss = 1.5",
+        "m.toml:6:8: 1.5 is no share of frames; write a number from 0 to 0.9",
+    ),
+    (
+        "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"b\"]\nkind = \"virtio-net\"\nreorder = nan",
+        "m.toml:6:11: NaN is no share of frames; write a number from 0 to 0.9",
+    ),
+    (
+        "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"b\"]\nkind = \"virtio-net\"\ndelay = \"1 h\"",
+        "m.toml:6:9: string \"1 h\" cannot be used; write a time in quotes such as \"1 ms\"",
+    ),
+    (
+        "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"b\"]\nkind = \"virtio-net\"\ndelay = \"11 s\"",
+        "m.toml:6:9: no link is so slow; write 10 s or less",
+    ),
     ("[clusters.a", "m.toml:1:12: this is no valid TOML: unclosed table, expected `]`"),
 ];
 
@@ -143,6 +186,25 @@ fn what_cannot_be_is_refused_with_its_place_and_how_to_mend_it() {
         let error = parse(text).expect_err(text).to_string();
         assert_eq!(&error, expected, "of {text:?}");
     }
+}
+
+#[test]
+fn links_are_as_written_and_everything_but_their_ends_has_a_default() {
+    let text = "[clusters.a]\n[clusters.b]\n[clusters.c]\n[[links]]\nbetween = [\"c\", \"a\"]\n\
+                kind = \"virtio-net\"\n[[links]]\nbetween = [\"a\", \"b\"]\nkind = \"virtio-net\"\n\
+                delay = \"2 ms\"\nloss = 0.1\nduplicate = 0.2\nreorder = 0.3\nseed = 7";
+    let file = parse(text).unwrap();
+    let faults = Faults { delay_ns: 2_000_000, loss: 0.1, duplicate: 0.2, reorder: 0.3, seed: 7 };
+    let expected =
+        [LinkPlan { clusters: [0, 2], faults: Faults::default() }, LinkPlan { clusters: [0, 1], faults }];
+    assert_eq!(file.links, expected);
+    let peer = |name: &str| file.peers().find(|(_, vm)| vm.name == name).unwrap().0;
+    let link = |a: &str, b: &str| file.description().link(peer(a), peer(b));
+    use kernel::membership::LinkKind::{Ethernet, Memory};
+    assert_eq!(link("node-a0", "node-c0"), Ethernet);
+    assert_eq!(link("node-b0", "files-a0"), Ethernet);
+    assert_eq!(link("node-b0", "node-c0"), Memory);
+    assert_eq!(file.description().link(Peer::LAUNCHER, peer("node-c0")), Memory);
 }
 
 #[test]
@@ -159,4 +221,6 @@ fn the_page_about_the_machine_file_is_right() {
     assert_eq!(memory("files-b0"), Some(Size(48 << 20)));
     assert_eq!(memory("node-b1"), Some(Size(64 << 20)));
     assert_eq!(file.vms.len(), 8);
+    let faults = Faults { delay_ns: 1_000_000, loss: 0.01, duplicate: 0.01, reorder: 0.05, seed: 7 };
+    assert_eq!(file.links, [LinkPlan { clusters: [0, 1], faults }]);
 }

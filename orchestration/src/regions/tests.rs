@@ -42,6 +42,28 @@ fn a_vm_gets_its_own_pairs_and_nobody_elses() {
 }
 
 #[test]
+fn vms_joined_by_an_ethernet_share_tables_and_nothing_else() {
+    let text = "[clusters.a]\n[clusters.b]\n[files]\ncapacity = \"1 MiB\"\n\
+                [[links]]\nbetween = [\"a\", \"b\"]\nkind = \"virtio-net\"";
+    let file = MachineFile::parse("m.toml".as_ref(), text).unwrap();
+    let regions = Regions::new(&file).unwrap();
+    let cluster = |peer: Peer| file.vms[usize::from(peer.0) - 1].cluster;
+    for (peer, vm) in file.peers() {
+        let mut near = 0;
+        for due in regions.due(peer, vm) {
+            if let DueId::Pair(other) = due.id {
+                assert!(
+                    other == Peer::LAUNCHER || cluster(other) == vm.cluster,
+                    "{peer} shares with {other}"
+                );
+                near += 1;
+            }
+        }
+        assert_eq!(near, 3, "the launcher and two VMs of its cluster");
+    }
+}
+
+#[test]
 fn pools_belong_to_clusters_and_tables_to_utilities() {
     let (file, regions) = machine();
     let of = |name: &str, id: DueId| {
@@ -109,4 +131,18 @@ fn nobody_but_the_launcher_can_write_the_control_region() {
 fn no_region_can_be_cut_under_its_users() {
     let (_, regions) = machine();
     assert!(ftruncate(&regions.pools[0], 0).is_err());
+}
+
+/// A pair region as two VMs map it, each for itself.
+#[test]
+fn rings_in_mapped_memory_are_links_as_any() {
+    use transport::conformance::{conform, heap::Rings};
+    conform("rings in a memory file", random().unwrap() >> 32, 12, |_| {
+        let memory = MemoryFile::new("cyanea-pair", PAIR_BYTES).unwrap();
+        let windows = |end: u16| {
+            let region = Region::format(memory.map().unwrap(), RegionKind::Pair, 1, &PAIR_PARTS).unwrap();
+            pair_windows(&region, end, 1 - end).unwrap()
+        };
+        Box::new(Rings::mapped([0, 1].map(windows)))
+    });
 }

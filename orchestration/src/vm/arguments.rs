@@ -6,9 +6,11 @@ use crate::machine_file::VmPlan;
 use crate::regions::{Due, DueId};
 use ivshmem::exit;
 use ivshmem::layout::DeviceAddress;
+use kernel::protocol::Peer;
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
+use transport::ethernet::hardware_address;
 
 /// What is to be started.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,8 @@ pub struct Start<'a> {
     pub regions: &'a [Due<'a>],
     /// QEMU's end of its bell socket.
     pub bell: BorrowedFd<'a>,
+    /// QEMU's end of its port on the Ethernet, and who it is there.
+    pub card: Option<(BorrowedFd<'a>, Peer)>,
     /// Nanoseconds since 1970.
     pub epoch_ns: u128,
     /// Randomness for the VM to start from.
@@ -40,6 +44,10 @@ pub fn arguments(start: &Start<'_>) -> (Vec<OsString>, Vec<RawFd>) {
     for region in start.regions {
         descriptors.push(region.descriptor.as_raw_fd());
         list.region(region);
+    }
+    if let Some((plug, peer)) = start.card {
+        descriptors.push(plug.as_raw_fd());
+        list.card(plug, peer);
     }
     list.option("-kernel", start.image);
     let line = format!("vm={} epoch={} seed={}", start.vm.name, start.epoch_ns, start.seed);
@@ -90,6 +98,15 @@ impl List {
         self.option("-device", format!("{what},multifunction=on,addr={address}"));
     }
 
+    /// The network card. Its own ROM would only be for booting from it.
+    fn card(&mut self, plug: BorrowedFd<'_>, peer: Peer) {
+        let fd = plug.as_raw_fd();
+        self.option("-netdev", format!("dgram,id=ethernet,local.type=fd,local.str={fd}"));
+        let address = hardware_address(peer.0).map(|byte| format!("{byte:02x}")).join(":");
+        let card = "virtio-net-pci,netdev=ethernet,romfile=,disable-legacy=on,vectors=1,mac=";
+        self.device(DeviceAddress::CARD, &format!("{card}{address}"));
+    }
+
     /// A region's memory and its device.
     fn region(&mut self, region: &Due<'_>) {
         let id = match region.id {
@@ -116,6 +133,10 @@ mod tests {
 
     /// The argument list of the VM of this name, as one text, and its descriptors.
     fn list(name: &str, accelerator: Accelerator) -> (String, usize) {
+        list_with(name, accelerator, false)
+    }
+
+    fn list_with(name: &str, accelerator: Accelerator, card: bool) -> (String, usize) {
         let text = "[clusters.a]\nnodes = 1\n[clusters.b]\n[vm]\nmemory = \"33 MiB\"";
         let file = MachineFile::parse("m.toml".as_ref(), text).unwrap();
         let regions = Regions::new(&file).unwrap();
@@ -128,6 +149,7 @@ mod tests {
             accelerator,
             regions: &due,
             bell: null.as_fd(),
+            card: card.then_some((null.as_fd(), peer)),
             epoch_ns: 17,
             seed: 4,
         };
@@ -158,6 +180,15 @@ mod tests {
         let (list, _) = list("tasks-b0", Accelerator::Kvm);
         assert!(list.contains("ivshmem-plain,memdev=utility,multifunction=on,addr=1.2"));
         assert!(list.contains("-accel kvm "));
+    }
+
+    #[test]
+    fn a_vm_has_a_card_only_if_it_is_given_one() {
+        let (list, descriptors) = list_with("node-a0", Accelerator::Tcg, true);
+        assert_eq!(descriptors, 10);
+        assert!(list.contains("-netdev dgram,id=ethernet,local.type=fd,local.str="), "{list}");
+        assert!(list.contains("mac=02:43:79:00:00:01,multifunction=on,addr=1.4"), "{list}");
+        assert!(!list_with("node-a0", Accelerator::Tcg, false).0.contains("virtio-net"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod files;
 mod isolation;
 mod life;
 mod nonsense;
+mod pipes;
 mod scribbler;
 mod sharing;
 
@@ -26,6 +27,12 @@ fn main() {
         program!("computer", life::computer),
         program!("echo", sharing::echo),
         program!("adder", sharing::adder),
+        program!("pipes", pipes::many),
+        program!("pipe-sum", pipes::pipe_sum),
+        program!("pipe-errors", pipes::errors),
+        program!("sink", pipes::sink),
+        program!("source", pipes::source),
+        program!("private", pipes::private),
         program!("intruder", isolation::intruder),
         program!("pool", isolation::pool),
         program!("nonsense", nonsense::nonsense),

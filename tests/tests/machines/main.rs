@@ -6,10 +6,12 @@
 
 mod copies;
 mod hostile;
+mod hosts;
 mod isolation;
 mod kills;
 mod lives;
 mod mistakes;
+mod pipes;
 mod programs;
 mod restarts;
 mod selftest;

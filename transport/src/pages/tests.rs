@@ -53,7 +53,7 @@ fn bytes(lease: &Lease) -> Vec<u8> {
 #[test]
 fn bodies_of_many_parts_arrive_as_they_were_and_can_be_read_from_anywhere() {
     let (_, mut lender, mut borrower, _) = ends(20);
-    let body: Vec<u8> = (0..60_000_u32).map(|byte| (byte * 7 >> 3) as u8).collect();
+    let body: Vec<u8> = (0..60_000_u32).map(|byte| ((byte * 7) >> 3) as u8).collect();
     for cuts in [[0, 0, 0], [1, 2, 3], [5, 8191, 8192], [8190, 8195, 30_001], [60_000, 60_000, 60_000]] {
         let parts = [&body[..cuts[0]], &body[cuts[0]..cuts[1]], &body[cuts[1]..cuts[2]], &body[cuts[2]..]];
         let payload = lend(&mut lender, &parts).unwrap();

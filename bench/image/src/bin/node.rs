@@ -2,6 +2,7 @@
 //! found as `name: number` lines.
 #![forbid(unsafe_code)]
 
+use cyanea::pipe::{Name, Receiver, Sender};
 use node::program;
 use std::fs::File;
 use std::hint::black_box;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 const CHUNK: usize = 1 << 20;
 
 fn main() {
-    node::main(&[program!("throughput", throughput), program!("gap", gap)])
+    node::main(&[program!("throughput", throughput), program!("gap", gap), program!("bulk", bulk)])
 }
 
 /// The program's argument at `index`.
@@ -38,6 +39,39 @@ fn throughput() -> std::io::Result<()> {
         target.chunks_mut(CHUNK).try_for_each(|chunk| file.read_exact(chunk))?;
         println!("read: {}", start.elapsed().as_nanos());
         black_box(&target);
+    }
+    Ok(())
+}
+
+/// Activity 1 sends messages of the greatest length through a pipe, and activity
+/// 0 copies as many bytes in memory in between: `bulk MESSAGES PASSES` prints
+/// nanoseconds of each pass.
+fn bulk() -> Result<(), Box<dyn std::error::Error>> {
+    let (messages, passes) = (argument(0).parse::<usize>()?, argument(1).parse::<usize>()?);
+    let (source, mut target) = (vec![1; cyanea::MAX_MESSAGE], vec![0; cyanea::MAX_MESSAGE]);
+    if cyanea::activity().index > 0 {
+        let sender = Sender::open(Name::try_from(&cyanea::receive()?.body[..])?)?;
+        for _ in 0..passes {
+            cyanea::receive()?;
+            (0..messages).try_for_each(|_| sender.send(&source))?;
+        }
+        return Ok(());
+    }
+    let pipe = Receiver::new();
+    cyanea::send(1, &pipe.name().to_bytes())?;
+    for _ in 0..passes {
+        let start = Instant::now();
+        for _ in 0..messages {
+            target.copy_from_slice(black_box(&source));
+            black_box(&mut target);
+        }
+        println!("copy: {}", start.elapsed().as_nanos());
+        let start = Instant::now();
+        cyanea::send(1, b"go")?;
+        for _ in 0..messages {
+            pipe.receive_into(&mut target)?;
+        }
+        println!("pipe: {}", start.elapsed().as_nanos());
     }
     Ok(())
 }

@@ -158,7 +158,7 @@ impl Bare {
 
     fn receive(&mut self) {
         while self.events.is_empty() {
-            self.endpoint.poll(0, false, |event| self.events.push(event));
+            self.endpoint.poll(0, runtime::bell::rang(), |event| self.events.push(event));
         }
         black_box(&self.events);
         self.events.clear();

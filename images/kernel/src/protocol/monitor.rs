@@ -60,9 +60,11 @@ pub enum Fault {
     Header,
     /// A slot named pages that do not exist.
     Reference,
+    /// The stream to the peer did not begin, or go on, as streams do.
+    Broken,
     /// A position was one that the peer cannot be at.
     Position,
-    /// A slot was of another generation, of the peer or of this VM.
+    /// A slot or frame was of another generation, of the peer or of this VM.
     Stale,
     /// A request's body did not decode.
     Body,
@@ -80,13 +82,14 @@ pub enum Fault {
 
 impl Fault {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Slot,
         Self::Order,
         Self::TooLong,
         Self::TooShort,
         Self::Header,
         Self::Reference,
+        Self::Broken,
         Self::Position,
         Self::Stale,
         Self::Body,
@@ -106,6 +109,7 @@ impl Fault {
             Self::TooShort => "too_short",
             Self::Header => "header",
             Self::Reference => "reference",
+            Self::Broken => "broken",
             Self::Position => "position",
             Self::Stale => "stale",
             Self::Body => "body",
@@ -127,6 +131,7 @@ impl From<Malformed> for Fault {
             Malformed::TooShort => Self::TooShort,
             Malformed::Header => Self::Header,
             Malformed::Reference => Self::Reference,
+            Malformed::Broken => Self::Broken,
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The pipe of a node: starting and ending activities, and the messages
-//! between activities of one task force.
+//! The pipe of a node: starting and ending activities.
 
 use super::tasks::{Program, TaskForceId};
 use super::{Incarnation, Peer};
@@ -8,12 +7,9 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 extern crate alloc;
 
-/// Most bytes of one message between activities.
-pub const MAX_MESSAGE: usize = 56 * 1024;
-
 /// What can be asked of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Request<'a> {
+pub enum Request {
     /// Starts an activity, unless it has been started already; answered when
     /// it is there (its mailbox takes messages).
     Start {
@@ -42,19 +38,6 @@ pub enum Request<'a> {
         /// Which of its activities.
         index: u16,
     },
-    /// A message for an activity on this node; answered when its mailbox has
-    /// room for it.
-    Deliver {
-        /// Of which task force.
-        task_force: TaskForceId,
-        /// The activity that sent it (which must be on the sending node).
-        from: u16,
-        /// The activity it is for.
-        to: u16,
-        /// The message.
-        #[serde(borrow, with = "serde_bytes")]
-        body: &'a [u8],
-    },
 }
 
 /// Why a node refuses.
@@ -62,11 +45,9 @@ pub enum Request<'a> {
 pub enum Refusal {
     /// Its image carries no such program; these are the ones it does.
     UnknownProgram(Vec<String>),
-    /// The activity is not here, or not here yet.
-    UnknownActivity,
     /// The activity was here and has ended.
     Ended,
-    /// The activity named as sender is not on the sending node.
+    /// Only `tasks` may ask this.
     WrongSender,
 }
 

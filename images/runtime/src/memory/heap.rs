@@ -1,10 +1,12 @@
 //! The heap under `std`'s allocator: talc, fed with RAM as it is needed.
 //!
-//! All calls run with interrupts off, so a thread may allocate wherever it is;
-//! copying on reallocation does not. Talc writes only into chunks it hands out
+//! Small blocks come from those that were freed last, where there are any
+//! ([`super::recent`]). All other calls run with interrupts off, so a thread may
+//! allocate wherever it is; copying on reallocation does not. Talc writes only into chunks it hands out
 //! and at their edges, so RAM that was never allocated stays untouched.
 
 use super::frames;
+use super::recent::Class;
 use crate::processor::critical::Locked;
 use core::alloc::Layout;
 use core::ptr::{NonNull, copy_nonoverlapping, null_mut};
@@ -55,10 +57,19 @@ unsafe impl Send for Heap {}
 static HEAP: Locked<Heap> = Locked::new(Heap(Talc::new(Ram { end: None })));
 
 /// Memory of the given layout, or null if there is none.
+#[inline]
 pub fn allocate(layout: Layout) -> *mut u8 {
     if layout.size() == 0 {
         return layout.align() as *mut u8;
     }
+    match Class::of(layout) {
+        Some(class) => class.take().map_or_else(|| from_talc(class.layout()), NonNull::as_ptr),
+        None => from_talc(layout),
+    }
+}
+
+#[inline(never)]
+fn from_talc(layout: Layout) -> *mut u8 {
     // SAFETY: the size is not zero.
     HEAP.with(|heap| unsafe { heap.0.allocate(layout) }).map_or(null_mut(), NonNull::as_ptr)
 }
@@ -74,10 +85,23 @@ pub fn allocate_within(layout: Layout) -> Option<usize> {
 ///
 /// # Safety
 /// `pointer` came from [`allocate`] or [`reallocate`] with this layout.
+#[inline]
 pub unsafe fn free(pointer: *mut u8, layout: Layout) {
-    if layout.size() == 0 {
+    let Some(block) = NonNull::new(pointer).filter(|_| layout.size() != 0) else { return };
+    let class = Class::of(layout);
+    // SAFETY: the caller's promise; a block of a class was allocated with the
+    // class's layout; all RAM stays mapped, and a VM has less than 64 GiB.
+    if class.is_some_and(|class| unsafe { class.keep(block) }) {
         return;
     }
+    // SAFETY: the caller's promise.
+    unsafe { to_talc(pointer, class.map_or(layout, Class::layout)) };
+}
+
+/// # Safety
+/// `pointer` came from [`from_talc`] with this layout.
+#[inline(never)]
+unsafe fn to_talc(pointer: *mut u8, layout: Layout) {
     // SAFETY: the caller's promise.
     HEAP.with(|heap| unsafe { heap.0.deallocate(pointer, layout) });
 }
@@ -89,9 +113,15 @@ pub unsafe fn free(pointer: *mut u8, layout: Layout) {
 /// `pointer` came from [`allocate`] or [`reallocate`] with this layout.
 pub unsafe fn reallocate(pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
     let Ok(wanted) = Layout::from_size_align(size, layout.align()) else { return null_mut() };
-    let both = layout.size() != 0 && size != 0;
-    // SAFETY: the caller's promise, and neither size is zero.
-    if both && HEAP.with(|heap| unsafe { heap.0.try_realloc_in_place(pointer, layout, size) }) {
+    let stays = match (Class::of(layout), Class::of(wanted)) {
+        (None, None) if layout.size() != 0 && size != 0 => {
+            // SAFETY: the caller's promise, and neither size is zero.
+            HEAP.with(|heap| unsafe { heap.0.try_realloc_in_place(pointer, layout, size) })
+        }
+        (Some(old), new) => new == Some(old),
+        _ => false,
+    };
+    if stays {
         return pointer;
     }
     let target = allocate(wanted);

@@ -3,6 +3,7 @@
 pub mod frames;
 pub mod heap;
 pub mod paging;
+mod recent;
 mod routines;
 
 pub use routines::choose as choose_routines;

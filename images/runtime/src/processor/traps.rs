@@ -12,7 +12,7 @@ use core::arch::{global_asm, naked_asm};
 
 /// Vector of the local timer.
 pub const TIMER: u8 = 0x40;
-/// Vector of the doorbell.
+/// Vector of the doorbell, and of whatever else ends its wait.
 pub const BELL: u8 = 0x41;
 /// Vector of interrupts that went away before they were taken.
 pub const SPURIOUS: u8 = 0xff;

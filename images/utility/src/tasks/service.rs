@@ -194,7 +194,7 @@ impl Tasks {
 
     /// Sends requests to all nodes that still run activities of a task force,
     /// to all at once: one that hangs holds up no other.
-    async fn tell_nodes(&self, record: &Record, requests: &[node::Request<'_>]) {
+    async fn tell_nodes(&self, record: &Record, requests: &[node::Request]) {
         let tell = |node| async move {
             for request in requests {
                 // A node that died needs no telling.

@@ -105,12 +105,14 @@ impl Vm {
         let (connection, bell) = shared.bells.connect(self.peer.0)?;
         self.connection = Some((connection, true));
         let regions = shared.regions.due(self.peer, &self.plan);
+        let plug = shared.ethernet.as_ref().and_then(|ethernet| ethernet.plug(self.peer));
         let start = Start {
             vm: &self.plan,
             image: shared.images.of(self.plan.role),
             accelerator: shared.options.accelerator,
             regions: &regions,
             bell: bell.as_fd(),
+            card: plug.map(|plug| (plug, self.peer)),
             epoch_ns: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos(),
             seed: crate::regions::random()?,
         };

@@ -1,17 +1,14 @@
 //! The system under a program that runs on the host: a task force of one.
 
-use crate::system::{Activity, Error, Message, PoolMemory, System};
-use std::collections::VecDeque;
+mod pipes;
+
+use crate::system::{Activity, Error, PoolMemory, System};
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 /// The host.
 pub struct Host;
-
-/// What the only activity sent to itself.
-static MAILBOX: Mutex<VecDeque<Vec<u8>>> = Mutex::new(VecDeque::new());
 
 impl System for Host {
     fn activity(&self) -> Activity {
@@ -26,13 +23,8 @@ impl System for Host {
         if to != 0 {
             return Err(Error::NoSuchActivity);
         }
-        MAILBOX.lock().unwrap_or_else(PoisonError::into_inner).push_back(body.to_vec());
+        pipes::send_to_mailbox(body);
         Ok(())
-    }
-
-    fn receive(&self) -> Result<Message, Error> {
-        let body = MAILBOX.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        body.map(|body| Message { from: 0, body }).ok_or(Error::Ended)
     }
 
     fn pool(&self) -> Option<PoolMemory> {
