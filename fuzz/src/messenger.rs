@@ -1,12 +1,15 @@
 //! A messenger whose peers send it any message: headers of every kind, pipes
 //! that nobody serves, requests beyond what it takes, replies that nobody waits
-//! for, and any slot and word of their rings. What is checked: see [`world`].
+//! for, notices to pipes that are there or not, and any slot and word of their
+//! rings. What is checked: see [`world`].
 //!
 //! [`world`]: crate::world
 
 use crate::input::Input;
 use crate::world::{self, Script};
+use kernel::pipe::{Admission, Pipes};
 use kernel::protocol::Pipe;
+use kernel::protocol::tasks::TaskForceId;
 
 const PIPES: [Pipe; 4] = [Pipe::Node, Pipe::Files, Pipe::Tasks, Pipe::Launcher];
 
@@ -18,7 +21,12 @@ fn body(input: &mut Input<'_>) -> Vec<u8> {
 /// Runs one input.
 pub fn run(data: &[u8]) {
     let request = |input: &mut Input<'_>| (PIPES[usize::from(input.byte()) % PIPES.len()], body(input));
-    world::run(data, Script { request, reply: body }, |_| {});
+    world::run(data, Script { request, reply: body }, |messenger| {
+        let pipes = Pipes::new(messenger.clone());
+        // The peers' notices may be for it; it lives as long as its pipes do.
+        let _ = pipes.create_mailbox((TaskForceId(1), 0), Box::new(|_| Admission::Holds));
+        messenger.on_notice(pipes);
+    });
 }
 
 /// Inputs to start from.
