@@ -7,11 +7,47 @@
 
 use crate::input::Input;
 use crate::world::{self, Script};
-use kernel::pipe::{Admission, Pipes};
-use kernel::protocol::Pipe;
+use kernel::messenger::Messenger;
+use kernel::pipe::{Admission, Carrier, Coroutine, Pipes};
 use kernel::protocol::tasks::TaskForceId;
+use kernel::protocol::{Incarnation, Pipe};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use transport::SendError;
 
 const PIPES: [Pipe; 4] = [Pipe::Node, Pipe::Files, Pipe::Tasks, Pipe::Launcher];
+
+/// A messenger that its pipes do not keep: it keeps them.
+struct Weakly(Incarnation, Weak<Messenger>);
+
+impl Carrier for Weakly {
+    fn own(&self) -> Incarnation {
+        self.0
+    }
+
+    fn notify(&self, to: Incarnation, pipe: u32, word: u64, parts: &[&[u8]]) -> Result<(), SendError> {
+        self.1.upgrade().ok_or(SendError::UnknownPeer)?.notify(to, pipe, word, parts)
+    }
+
+    fn notify_wait<'a>(
+        &'a self,
+        to: Incarnation,
+        pipe: u32,
+        word: u64,
+        parts: &'a [&'a [u8]],
+    ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>> {
+        Box::pin(async move {
+            let messenger = self.1.upgrade().ok_or(SendError::UnknownPeer)?;
+            messenger.notify_wait(to, pipe, word, parts).await
+        })
+    }
+
+    fn spawn(&self, coroutine: Coroutine) {
+        if let Some(messenger) = self.1.upgrade() {
+            messenger.spawn(coroutine);
+        }
+    }
+}
 
 fn body(input: &mut Input<'_>) -> Vec<u8> {
     let first = input.byte();
@@ -21,8 +57,8 @@ fn body(input: &mut Input<'_>) -> Vec<u8> {
 /// Runs one input.
 pub fn run(data: &[u8]) {
     let request = |input: &mut Input<'_>| (PIPES[usize::from(input.byte()) % PIPES.len()], body(input));
-    world::run(data, Script { request, reply: body }, |messenger| {
-        let pipes = Pipes::new(messenger.clone());
+    world::run(data, Script { request, reply: body, pages: true }, |messenger| {
+        let pipes = Pipes::new(Arc::new(Weakly(messenger.own(), Arc::downgrade(messenger))));
         // The peers' notices may be for it; it lives as long as its pipes do.
         let _ = pipes.create_mailbox((TaskForceId(1), 0), Box::new(|_| Admission::Holds));
         messenger.on_notice(pipes);

@@ -76,7 +76,7 @@ fn memory() -> SharedMemory {
     memory
 }
 
-/// Runs one input: some words of the table, then what the peers do.
+/// Runs one input (without pages: what is never freed must be little): some words of the table, then what the peers do.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let memory = memory();
@@ -88,7 +88,7 @@ pub fn run(data: &[u8]) {
         }
     }
     let rest = input.bytes(usize::MAX);
-    world::run(rest, Script { request, reply }, |messenger| {
+    world::run(rest, Script { request, reply, pages: false }, |messenger| {
         let world = Arc::new(World(messenger.membership().clone()));
         let table = Table::attach(memory, world).expect("room for the table");
         Tasks::start(messenger.clone(), table);

@@ -46,6 +46,8 @@ pub struct Script {
     pub request: fn(&mut Input<'_>) -> (Pipe, Vec<u8>),
     /// A reply that makes sense, more or less.
     pub reply: fn(&mut Input<'_>) -> Vec<u8>,
+    /// Whether some peers lend and borrow pages.
+    pub pages: bool,
 }
 
 /// Answers with the request's own body, at once or later, as its first byte says.
@@ -74,8 +76,8 @@ struct Other {
 }
 
 impl Other {
-    fn new(peer: Peer) -> Self {
-        let between = Between::new(SLOTS, peer.0.is_multiple_of(2));
+    fn new(peer: Peer, pages: bool) -> Self {
+        let between = Between::new(SLOTS, pages && peer.0.is_multiple_of(2));
         let endpoint = endpoint(peer, 1, &between);
         Self { peer, between, endpoint, generation: 1, alive: true, asked: Vec::new() }
     }
@@ -336,7 +338,8 @@ fn membership() -> Membership {
 /// [`Pipe::Node`], for the honest peer) among peers that do what `data` says.
 pub fn run(data: &[u8], script: Script, prepare: impl FnOnce(&Arc<Messenger>)) {
     let membership = membership();
-    let others = (0..ROLES.len() as u16).map(Peer).filter(|&peer| peer != OWN).map(Other::new);
+    let others = (0..ROLES.len() as u16).map(Peer).filter(|&peer| peer != OWN);
+    let others = others.map(|peer| Other::new(peer, script.pages));
     let state = State {
         data: data.to_vec(),
         at: 0,
