@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod channels;
 mod client;
 mod detach;
 mod doctor;
@@ -32,6 +33,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Run(run) => client::run(&run),
         Command::Cp(cp) => client::copy(&cp),
         Command::Ls(ls) => client::list(&ls),
+        Command::Ps(ps) if ps.channels => channels::show(&ps),
         Command::Ps(ps) => client::ps(&ps),
         Command::Logs(logs) => client::logs(&logs),
         Command::Kill(kill) => client::kill(&kill),

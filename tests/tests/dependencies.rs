@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("orchestration", &["kernel", "transport", "ivshmem"]),
     ("launcher", &["orchestration", "kernel"]),
     ("wordcount", &["cyanea"]),
+    ("fuzz", &["transport", "ivshmem", "kernel", "utility", "orchestration"]),
     ("bench", &["orchestration", "kernel", "transport"]),
     ("bench-image", &["cyanea", "node", "kernel", "runtime", "vm", "transport", "ivshmem"]),
     ("bench-linux", &[]),

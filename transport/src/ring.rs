@@ -385,6 +385,9 @@ pub struct Reader {
     /// The flag is set.
     asleep: bool,
     torn: u64,
+    /// The header of another epoch that was seen last.
+    foreign: u64,
+    stale: u64,
 }
 
 impl Reader {
@@ -394,7 +397,18 @@ impl Reader {
     pub fn new(memory: SharedMemory) -> Result<Self, TooSmall> {
         let mask = slots_in(memory.len())? - 1;
         memory.word(ASLEEP).store(0, Relaxed);
-        Ok(Self { memory, mask, tag: 0, next: 0, published: 0, looked: 0, asleep: false, torn: 0 })
+        Ok(Self {
+            memory,
+            mask,
+            tag: 0,
+            next: 0,
+            published: 0,
+            looked: 0,
+            asleep: false,
+            torn: 0,
+            foreign: 0,
+            stale: 0,
+        })
     }
 
     /// Starts an epoch. What of the epoch before was not taken is lost.
@@ -426,6 +440,7 @@ impl Reader {
         // SYNC: slot-publish (the reader's side)
         let found = header.load(Acquire);
         if found & !0xff != expected(self.tag, self.next) || self.tag == 0 {
+            self.note_foreign(found);
             return None;
         }
         let payload = words.each_ref().map(|word| word.load(Relaxed));
@@ -446,6 +461,16 @@ impl Reader {
             self.disarm();
         }
         Some((slot, payload))
+    }
+
+    /// Counts a header of another epoch, once for as long as it stands.
+    #[inline]
+    fn note_foreign(&mut self, found: u64) {
+        let tag = (found >> 32) as u32;
+        if tag != 0 && tag != self.tag && found != self.foreign && self.tag != 0 {
+            self.foreign = found;
+            self.stale += 1;
+        }
     }
 
     /// Tells the writer how far everything was taken.
@@ -495,6 +520,11 @@ impl Reader {
     /// Whether the reader asks to be rung.
     pub fn is_armed(&self) -> bool {
         self.asleep
+    }
+
+    /// How many slots of another epoch were found where the next one was due.
+    pub fn stale(&self) -> u64 {
+        self.stale
     }
 
     /// How many slots were thrown away because they changed while being copied.
