@@ -187,6 +187,34 @@ impl Slot {
         let place = Place { first: header & 1 != 0, last: header & 2 != 0 };
         Self { place, used: (header as u8 >> 2) as usize }
     }
+
+    /// How many words of the payload are copied: all, which costs less than to
+    /// look how many are used.
+    #[cfg(not(loom))]
+    #[inline]
+    fn words(self) -> usize {
+        PAYLOAD_WORDS
+    }
+
+    /// For the model checker, to which each word is a step: those that are used.
+    #[cfg(loom)]
+    fn words(self) -> usize {
+        if self.used == BY_REFERENCE { 5 } else { self.used.div_ceil(WORD).min(PAYLOAD_WORDS) }
+    }
+
+    #[cfg(not(loom))]
+    #[inline]
+    fn load(self, words: &[AtomicU64; PAYLOAD_WORDS]) -> Payload {
+        words.each_ref().map(|word| word.load(Relaxed))
+    }
+
+    #[cfg(loom)]
+    fn load(self, words: &[AtomicU64; PAYLOAD_WORDS]) -> Payload {
+        let mut payload = [0; PAYLOAD_WORDS];
+        let copied = payload.iter_mut().zip(words).take(self.words());
+        copied.for_each(|(value, word)| *value = word.load(Relaxed));
+        payload
+    }
 }
 
 /// Slots of a ring in a window of `bytes` bytes.
@@ -315,7 +343,7 @@ impl Writer {
             return Err(Full);
         }
         let [header, words @ ..] = self.memory.line(slot_offset(self.next, self.mask));
-        for (word, value) in words.iter().zip(payload) {
+        for (word, value) in words.iter().zip(payload).take(slot.words()) {
             word.store(*value, Relaxed);
         }
         // SYNC: slot-publish (the writer's side)
@@ -443,8 +471,8 @@ impl Reader {
             self.note_foreign(found);
             return None;
         }
-        let payload = words.each_ref().map(|word| word.load(Relaxed));
         let slot = Slot::from_bits(found);
+        let payload = slot.load(words);
         claim(slot, &payload);
         // SYNC: slot-overwrite (the reader's side): if a word of a later epoch
         // was copied, the header is seen cleared.
