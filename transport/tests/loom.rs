@@ -382,6 +382,11 @@ fn loom_a_reader_that_sleeps_over_a_restart_of_its_writer_is_woken() {
     });
 }
 
+/// A window with exactly so many pages.
+fn pages(count: usize) -> SharedMemory {
+    SharedMemory::heap(window_bytes(count)).window(0, window_bytes(count)).unwrap()
+}
+
 /// Lends a body of one word, and hands it over.
 fn lend(to: &mut Writer, lender: &mut Lender, message: u64) -> bool {
     let body = message.to_le_bytes();
@@ -421,13 +426,16 @@ fn borrower(memory: &SharedMemory, doorbell: &Latch) -> Borrower {
 }
 
 /// pages.rs, 1 and 5: a page is written again only when it was given back, and
-/// a lender that waits for that is rung.
+/// a lender that waits for that is rung. The mark stands for the borrower's copy,
+/// as above.
 #[test]
 fn loom_a_page_is_lent_again_when_it_was_given_back() {
     check(3, || {
-        let (slots, pages, bell) = (ring(2), SharedMemory::heap(window_bytes(1)), Latch::new());
+        let (slots, pages, bell) = (ring(2), pages(1), Latch::new());
         let (mut to, mut from) = (writer(&slots, 1, 1), reader(&slots, 1, 1));
         let (mut lends, mut borrows) = (lender(&pages, 1, 1), borrower(&pages, &bell));
+        let copied = Arc::new(AtomicU32::new(0));
+        let mark = copied.clone();
         let sender = thread::spawn(move || {
             for message in 1..=2 {
                 while !lend(&mut to, &mut lends, message) {
@@ -438,6 +446,7 @@ fn loom_a_page_is_lent_again_when_it_was_given_back() {
                     }
                     lends.wait_no_more();
                 }
+                assert!(copied.load(Ordering::Relaxed) + 1 >= message as u32, "lent again too early");
             }
         });
         for message in 1..=2 {
@@ -449,6 +458,7 @@ fn loom_a_page_is_lent_again_when_it_was_given_back() {
             };
             assert_eq!(read(&lease), message);
             assert_eq!(read(&lease), message, "it changed under its reader");
+            mark.store(message as u32, Ordering::Relaxed);
         }
         sender.join().unwrap();
     });
@@ -459,7 +469,7 @@ fn loom_a_page_is_lent_again_when_it_was_given_back() {
 #[test]
 fn loom_a_new_lender_does_not_write_what_the_borrower_took() {
     check(3, || {
-        let (slots, pages, bell) = (ring(2), SharedMemory::heap(window_bytes(2)), Latch::new());
+        let (slots, pages, bell) = (ring(2), pages(2), Latch::new());
         let (mut old, mut from) = (writer(&slots, 1, 1), reader(&slots, 1, 1));
         let mut borrows = borrower(&pages, &bell);
         assert!(lend(&mut old, &mut lender(&pages, 1, 1), 101));
