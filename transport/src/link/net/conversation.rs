@@ -222,7 +222,7 @@ impl Conversation {
     }
 
     /// The socket, if there is one.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub fn socket<'a>(&self, sockets: &'a mut SocketSet<'static>) -> Option<&'a mut Socket<'static>> {
         self.socket.map(|handle| sockets.get_mut(handle))
     }
