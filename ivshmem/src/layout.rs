@@ -1,4 +1,5 @@
-//! What regions there are, where a VM finds each, and what stands where in it.
+//! What regions there are, where a VM finds each, and what stands where in it
+//! (protocol.md L1, L2, L3, L4, L5).
 //!
 //! Every region but the bell starts with a header page: magic, layout version
 //! and kind, generation, size, and a directory of parts. A VM refuses a region

@@ -7,7 +7,8 @@
 //!                                        ▼                │ PeerDied, then the new one
 //!                                      Dead ──────────────┘
 //! ```
-//! Only while the peer is alive is the link used. A channel is *cold* while its
+//! The transitions are those of protocol.md E1 and E6. Only while the peer is
+//! alive is the link used. A channel is *cold* while its
 //! link is armed: the peer rings before it is worth looking. Others are *hot*:
 //! they are looked at in every poll.
 

@@ -12,7 +12,8 @@
 //! - Nothing blocks. What does not fit a ring goes to a bounded backlog, whose
 //!   messages stay in order before later ones.
 //! - For each incarnation of a peer that was made known and ended: its messages
-//!   that were completely received by then, one [`Event::PeerDied`], nothing more.
+//!   that were completely received by then, one [`Event::PeerDied`], nothing more
+//!   (protocol.md E1, E6 and E7).
 //! - A turn of [`Endpoint::poll`] handles a bounded number of messages of each
 //!   peer, so a flood from one does not starve the others.
 //! - A poll looks at the *hot* channels alone, those that are not armed: what it
@@ -26,11 +27,11 @@
 //! - Whatever the peers write: no panic, bounded work per call, memory bounded by
 //!   [`MAX_MESSAGE`] per peer (and the backlog that this VM filled itself).
 //!
-//! **The doorbell is a latch.** The sleep that follows a [`prepare_sleep`] that
-//! returned true must end at once if a doorbell rang since the previous sleep
-//! ended; and the liveness table is looked at after each sleep, for its writer
-//! rings everyone *after* changing it. What rings while the VM is awake must reach
-//! the next poll as its `rang`, or end the next sleep at once.
+//! **The doorbell is a latch** (protocol.md D1). The sleep that follows a
+//! [`prepare_sleep`] that returned true must end at once if a doorbell rang since
+//! the previous sleep ended; and the liveness table is looked at after each sleep
+//! (L6). What rings while the VM is awake must reach the next poll as its `rang`,
+//! or end the next sleep at once.
 //!
 //! [`prepare_sleep`]: Endpoint::prepare_sleep
 

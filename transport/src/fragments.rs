@@ -1,4 +1,4 @@
-//! Messages as sequences of slots, and back.
+//! Messages as sequences of slots, and back (protocol.md R8, H1).
 //!
 //! The assembler believes nothing: its memory is bounded by [`MAX_MESSAGE`] and
 //! grows only with bytes that were really received. After a slot that makes no

@@ -4,7 +4,8 @@
 //! Bottom up:
 //! - [`memory`]: a window on memory that a peer may write at any time.
 //! - [`ring`]: slots of one cache line from one writer to one reader, the
-//!   doorbell protocol, and what a restart of either does. The proofs are there.
+//!   doorbell protocol, and what a restart of either does: `docs/protocol.md`
+//!   states it exactly.
 //! - [`pages`]: bulk by reference: pages that are lent and given back.
 //! - [`link`]: what carries messages between two VMs; through rings, for one.
 //! - [`ethernet`]: where there is no coherent memory: addresses, a switch and

@@ -161,7 +161,8 @@ pub trait Link: Send {
     fn counters(&self) -> LinkCounters;
 }
 
-/// Bodies of so many bytes and more go by reference, where there are pages.
+/// Bodies of so many bytes and more go by reference, where there are pages
+/// (protocol.md P7).
 pub const LENT_BYTES: usize = 512;
 
 /// The windows of a channel in shared memory, as one end sees them.
@@ -281,6 +282,7 @@ enum Lack {
 }
 
 impl Link for RingLink {
+    /// protocol.md E3, E4, E5; the lender comes after the writer.
     fn synchronise(&mut self, own: u32, peer: u32) {
         self.assembler = Assembler::default();
         let (outward, inward) = (Epoch { writer: own, reader: peer }, Epoch { writer: peer, reader: own });

@@ -16,26 +16,12 @@
 //! words 4-5   up to eight page numbers of 16 bits, as many as the body needs
 //! ```
 //!
-//! # Why no page is written while it is read
-//! 1. Within an epoch the lender counts how often it lent a page, the borrower
-//!    how often it took it. A page is free when the borrower's word carries the
-//!    epoch's tag, the lender's count, and is not held (`SYNC: give-back`).
-//! 2. A borrower that dies reads no more: at the next epoch, whose tag has
-//!    another reader in it, all its pages are free.
-//! 3. A lender that dies leaves pages to a borrower that lives. The next lender
-//!    clears the ring's headers, passes a sequentially consistent fence and looks
-//!    which pages are held; a borrower marks a page as held, passes such a fence
-//!    and looks at the slot's header again (`SYNC: lease`). Of two such fences
-//!    one is first: either the lender sees that the page is held and leaves it
-//!    alone until it is not, or the borrower sees that the slot was cleared and
-//!    leaves the page alone.
-//! 4. A body that is read is an allegation all the same: a lender that does not
-//!    keep to this may change it, and gets whatever comes of it.
-//!
-//! # Why no wake-up is lost
-//! 5. A lender that waits stores a number in its word, passes the fence and looks
-//!    at the pages again; a borrower that gave pages back passes the fence and
-//!    looks at that word (`SYNC: pages-wait`). It rings once for each number.
+//! What holds, and what of `docs/protocol.md` says how and why:
+//! - No page is written while it is read: P1, P2, P3, P4 and P5 within an epoch,
+//!   E5 across the death of either end.
+//! - No wake-up of a lender that waits for pages is lost: P6.
+//! - A body that is read is an allegation all the same (H4): a lender that does
+//!   not keep to this may change it, and gets whatever comes of it.
 
 use crate::endpoint::Doorbell;
 use crate::fragments::Gather;

@@ -13,55 +13,13 @@
 //! ```
 //!
 //! A message is one slot that is both first and last, or a first, full middles
-//! and a last one. Everything is little-endian, as the words are.
+//! and a last one (protocol.md R8). Everything is little-endian, as the words are.
 //!
-//! # Why a slot is read whole, once, in order
-//! 1. The writer stores the payload, then the header (`SYNC: slot-publish`). The
-//!    reader takes a slot only when its header carries the current tag and the
-//!    sequence number that it expects next, and copies the payload after that.
-//! 2. The reader stores its position after it copied the slots before it
-//!    (`SYNC: position`). The writer writes a slot only when the slot's last user
-//!    is before the position that it read. So no slot changes under its reader
-//!    within an *epoch*.
-//! 3. The low bits of the sequence choose the slot, so a header of the lap before
-//!    differs from the expected one in its sequence.
-//!
-//! # Why a restart of either end mixes nothing up
-//! An epoch is a pair of incarnations, the writer's and the reader's; its *tag*
-//! is made of both generations ([`Epoch::tag`]). An incarnation enters an epoch
-//! at most once, and each end starts it at sequence 0.
-//! 4. Headers and positions of another epoch have another tag, so neither end
-//!    takes them. While the writer has seen no position under the new tag, the
-//!    reader's position is 0, which is what it is.
-//! 5. A new incarnation of the writer owes nothing to the old one's reader: the
-//!    reader may be copying a slot that is being overwritten. Therefore the
-//!    writer clears all headers before it writes the first payload of an epoch,
-//!    and the reader looks at the header again after copying
-//!    (`SYNC: slot-overwrite`): if the copy holds one word of the new epoch, the
-//!    second look sees the cleared header or a later one, and the copy is
-//!    thrown away. Cleared headers are never valid: no tag is 0.
-//! 6. The tag holds each generation modulo 65535. It repeats only for an end
-//!    that restarts 65535 times while the other end does not once look at the
-//!    liveness table.
-//!
-//! # Why no wake-up is lost
-//! 7. A reader that wants to sleep stores *asleep*, passes a sequentially
-//!    consistent fence and looks at the ring again; a writer that published
-//!    passes such a fence and looks at *asleep* (`SYNC: asleep`). Of two such
-//!    fences one is first: either the reader sees the slot or the writer sees the
-//!    flag and rings. A writer that waits for space and a reader that published
-//!    its position do the same with the writer's flag (`SYNC: waits`).
-//! 8. A flag says for which sequence it waits, and whoever published looks
-//!    whether that is among what it published since it looked last. If it was
-//!    published before, the earlier look has settled it by 7; if it is still to
-//!    come, the later look will. So each wait is rung for once, no state remains
-//!    that a restart could make stale, and a look that comes late does not use up
-//!    the ring of a wait that began after it (which a mere *asleep* bit with a
-//!    memory of what was rung for would do: the model checker found it).
-//! 9. The reader publishes its position each quarter of the ring. The writer
-//!    waits only when the ring is full as far as it knows; to empty such a ring
-//!    the reader passes a quarter's end at least once after the writer's last
-//!    look, so a waiting writer is always told.
+//! What holds, and what of `docs/protocol.md` says how and why:
+//! - Every slot is read whole, once, in order: R1, R2, R4, R5, R6, R7.
+//! - A restart of either end mixes nothing up: R3, E2, E3, E4. An epoch is a
+//!   pair of incarnations; its *tag* is in whatever belongs to it ([`Epoch::tag`]).
+//! - No wake-up is lost: D2 and D3 for the reader, D4 for the writer, D5 for both.
 
 use crate::memory::{AtomicU64, LINE, LINE_WORDS, SharedMemory, WORD, fence};
 use core::fmt;
@@ -107,7 +65,7 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// What slots and positions of this epoch carry. Never 0.
+    /// What slots and positions of this epoch carry (protocol.md R3). Never 0.
     pub fn tag(self) -> u32 {
         (self.writer % 0xffff + 1) << 16 | (self.reader % 0xffff + 1)
     }
@@ -245,7 +203,7 @@ pub fn sleep_fence() {
     fence(SeqCst);
 }
 
-/// Whether the peer waits, as its flag says, for one of the sequences from
+/// protocol.md D5: whether the peer waits, as its flag says, for one of the sequences from
 /// `from` up to but not including `to`, which were published before this call.
 #[inline]
 fn is_awaited(flag: &AtomicU64, tag: u32, from: u32, to: u32) -> bool {
@@ -461,7 +419,7 @@ impl Reader {
 
     /// As [`Reader::pop`], calling `claim` between the copy and the second look
     /// at the header: if the slot is taken, the writer's incarnation had not
-    /// ended (in the sense of 5 above) when `claim` began.
+    /// entered another epoch (protocol.md E4) when `claim` began.
     #[inline]
     pub fn pop_if(&mut self, claim: impl FnOnce(Slot, &Payload)) -> Option<(Slot, Payload)> {
         let [header, words @ ..] = self.memory.line(slot_offset(self.next, self.mask));

@@ -1,4 +1,4 @@
-//! The header of a message as bytes.
+//! The header of a message as bytes (protocol.md M1, H2).
 //!
 //! ```text
 //! byte 0       kind: 1 request, 2 reply, 3 notice, 4 cancel, 5 refuse

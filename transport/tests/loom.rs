@@ -2,6 +2,8 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p transport --release --target-dir target/loom loom`
 //!
+//! Each model names the sentences of `docs/protocol.md` that it checks.
+//!
 //! Each message is one word that says who sent it and as which one, so that a
 //! torn, stale, lost or doubled one shows. Threads stand for VMs, a new `Writer`
 //! or `Reader` on the same memory for a restart, an atomic for the liveness
@@ -88,6 +90,8 @@ impl Doorbell for Latch {
     }
 }
 
+/// protocol.md R4, R5, R6, R7.
+///
 /// Beyond what arrives: a slot is written again only after its message was
 /// copied. The model checker runs each thread in its program's order, so that
 /// no copy ever sees the future; the reader's mark stands for its copy.
@@ -124,6 +128,7 @@ fn loom_messages_arrive_whole_and_in_order_around_the_ring() {
     });
 }
 
+/// protocol.md D1, D2, D3, D5.
 #[test]
 fn loom_a_reader_that_sleeps_is_woken() {
     check(3, || {
@@ -162,6 +167,7 @@ fn loom_a_reader_that_sleeps_is_woken() {
     });
 }
 
+/// protocol.md D4, D5, R6.
 #[test]
 fn loom_a_writer_that_waits_for_space_is_woken() {
     check(3, || {
@@ -197,7 +203,7 @@ fn loom_a_writer_that_waits_for_space_is_woken() {
     });
 }
 
-/// The writer is replaced while the reader may be copying. The reader gets a
+/// protocol.md R5, E3, E4, E6: the writer is replaced while the reader may be copying. The reader gets a
 /// prefix of what the old one sent, whole, and all of what the new one sent.
 #[test]
 fn loom_a_writer_restarts_under_its_reader() {
@@ -242,7 +248,7 @@ fn loom_a_writer_restarts_under_its_reader() {
     });
 }
 
-/// The reader is replaced while the writer is sending. The new one gets all
+/// protocol.md R3, R7, E2, E3, E4: the reader is replaced while the writer is sending. The new one gets all
 /// that was sent to it, and nothing that was sent to the old one; a position of
 /// the old one frees no slot of the new epoch.
 #[test]
@@ -285,7 +291,7 @@ fn loom_a_reader_restarts_under_its_writer() {
     });
 }
 
-/// The reader's first incarnation sleeps and is rung for; the second one sleeps
+/// protocol.md D2, D3, E2: the reader's first incarnation sleeps and is rung for; the second one sleeps
 /// too, and is rung again although the writer never saw it awake.
 #[test]
 fn loom_a_restarted_reader_that_sleeps_is_woken() {
@@ -326,7 +332,7 @@ fn loom_a_restarted_reader_that_sleeps_is_woken() {
     });
 }
 
-/// A reader sleeps while the writer restarts. The launcher rings after it
+/// protocol.md L6, D2, D3, E3: a reader sleeps while the writer restarts. The launcher rings after it
 /// changed the table; from then on the new writer's message is not missed.
 #[test]
 fn loom_a_reader_that_sleeps_over_a_restart_of_its_writer_is_woken() {
@@ -425,7 +431,7 @@ fn borrower(memory: &SharedMemory, doorbell: &Latch) -> Borrower {
     end
 }
 
-/// pages.rs, 1 and 5: a page is written again only when it was given back, and
+/// protocol.md P2, P3, P4, P5, P6: a page is written again only when it was given back, and
 /// a lender that waits for that is rung. The mark stands for the borrower's copy,
 /// as above.
 #[test]
@@ -464,7 +470,7 @@ fn loom_a_page_is_lent_again_when_it_was_given_back() {
     });
 }
 
-/// pages.rs, 3: whatever the old lender handed over and the borrower took, the
+/// protocol.md P4, E4, E5: whatever the old lender handed over and the borrower took, the
 /// new lender leaves alone.
 #[test]
 fn loom_a_new_lender_does_not_write_what_the_borrower_took() {
@@ -489,7 +495,7 @@ fn loom_a_new_lender_does_not_write_what_the_borrower_took() {
     });
 }
 
-/// endpoint.rs: a channel that became cold between polls, a sender that rings
+/// protocol.md D1, D2, D3 as endpoint.rs keeps them: a channel that became cold between polls, a sender that rings
 /// only with its next poll, a sleeper: the message is heard, whatever overlaps.
 #[test]
 fn loom_a_message_through_a_channel_that_becomes_cold_is_heard() {

@@ -1,4 +1,5 @@
-//! Two endpoints on two host threads that sleep for real, one of which restarts.
+//! Two endpoints on two host threads that sleep for real, one of which restarts
+//! (protocol.md D1, E1, E6, L6, and R and D between real threads).
 //!
 //! Every wait has a watchdog; there are no other time limits.
 #![cfg(not(loom))]

@@ -1,4 +1,5 @@
-//! The cases.
+//! The cases. Over rings they are what protocol.md promises of R8, D2, D3, D4, E6
+//! and E7, over an Ethernet of W6 and W7; the last is about H1 and H7.
 
 use super::{Case, End, World};
 use crate::link::MAX_MESSAGE;

@@ -241,5 +241,5 @@ impl Link for NetLink {
     }
 }
 
-#[cfg(all(test, feature = "conformance"))]
+#[cfg(all(test, feature = "conformance", not(loom)))]
 mod tests;

@@ -173,3 +173,10 @@ fn a_slot_can_say_that_it_goes_by_reference() {
     writer.push(slot, &[1, 2, 3, 4, 5, 6, 7]).unwrap();
     assert_eq!(reader.pop(), Some((slot, [1, 2, 3, 4, 5, 6, 7])));
 }
+
+#[test]
+fn windows_are_what_the_page_says() {
+    let page = include_str!("../../../docs/protocol.md");
+    assert!(page.contains(&format!("| `pages::MOST` | {MOST} |")));
+    assert!(page.contains(&format!("| `pages::START` | {START} |")));
+}

@@ -123,3 +123,9 @@ fn only_what_was_published_since_the_last_look_is_rung_for() {
     push(&mut writer, &[4]).unwrap();
     assert!(writer.bell_due());
 }
+
+#[test]
+fn sequences_are_what_the_page_says() {
+    let page = include_str!("../../../docs/protocol.md");
+    assert!(page.contains(&format!("| `ring::SEQUENCE` | {SEQUENCE} |")));
+}

@@ -1,5 +1,5 @@
 //! What travels for pipes: notices, whose header names a slot in a table of the
-//! VM they go to.
+//! VM they go to (protocol.md N1, N2, N3).
 //!
 //! ```text
 //! header.pipe      index of the slot

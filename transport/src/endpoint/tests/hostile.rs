@@ -1,4 +1,4 @@
-//! A peer that writes anything anywhere at any time.
+//! A peer that writes anything anywhere at any time (protocol.md H1, H2, H3, H4).
 //!
 //! Nothing panics, every call ends, memory stays bounded, and what comes out is
 //! an event of that peer's channel; another peer's conversation goes on.

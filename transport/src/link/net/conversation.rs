@@ -1,4 +1,4 @@
-//! What two stations say to each other in a connection.
+//! What two stations say to each other in a connection (protocol.md W3, W5, W6, W7).
 //!
 //! ```text
 //! greeting   MAGIC, generation of the sender, of the receiver: 4 bytes each
@@ -222,7 +222,7 @@ impl Conversation {
     }
 
     /// The socket, if there is one.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub fn socket<'a>(&self, sockets: &'a mut SocketSet<'static>) -> Option<&'a mut Socket<'static>> {
         self.socket.map(|handle| sockets.get_mut(handle))
     }
@@ -367,4 +367,23 @@ fn message(bytes: &[u8]) -> Received {
         *word = u64::from_le_bytes(*chunk);
     }
     Received::Message(words, Body::from(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_and_greetings_are_what_the_page_says() {
+        let page = include_str!("../../../../docs/protocol.md");
+        let says = |line: String| assert!(page.contains(&line), "docs/protocol.md lacks: {line}");
+        says(format!("| `conversation::PORTS.0` | {} |", PORTS.0));
+        says(format!("| `conversation::PORTS.1` | {} |", PORTS.1));
+        says(format!("| `conversation::GREETING_BYTES` | {GREETING_BYTES} |"));
+        says(format!("| `conversation::LENGTH_BYTES` | {LENGTH_BYTES} |"));
+        says(format!("| `net::BUFFER_BYTES` | {BUFFER_BYTES} |"));
+        let epoch = Epoch { own: 60_001, peer: 1 };
+        let bytes = epoch.greeting().map(|byte| format!("{byte:02x}")).join(" ");
+        says(format!("\nport      {}\ngreeting  {bytes}\n", port(epoch.own)));
+    }
 }

@@ -1,4 +1,5 @@
-//! The card as smoltcp sees it: packets of the connections there are, nothing else.
+//! The card as smoltcp sees it: packets of the connections there are, nothing else
+//! (protocol.md W4).
 //!
 //! Frames lose and get their Ethernet headers here; no address is ever looked
 //! up, for they follow from peer ids.

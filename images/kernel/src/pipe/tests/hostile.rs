@@ -1,4 +1,5 @@
-//! A VM that sends any notices at all: nobody panics, the others talk on.
+//! A VM that sends any notices at all: nobody panics, the others talk on
+//! (protocol.md N5, N6, N7, H6).
 
 use super::anybody;
 use super::network::{Network, incarnation};
