@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Sends a request to the machine that is meant. Returns the command's exit
 /// code; a failure is an error.
-fn request(target: &Target, request: &Request, take: impl FnMut(Reply)) -> Result<u8> {
+pub fn request(target: &Target, request: &Request, take: impl FnMut(Reply)) -> Result<u8> {
     let state = StateDirectory::locate()?;
     let name = match &target.machine {
         Some(name) => name.clone(),
@@ -43,7 +43,7 @@ fn only(mut running: Vec<String>) -> Result<String> {
 }
 
 /// Writes to standard output; if nobody reads on, the command is over.
-fn put(bytes: &[u8]) {
+pub fn put(bytes: &[u8]) {
     let mut out = io::stdout().lock();
     if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
@@ -165,9 +165,13 @@ fn table(machine: &MachineStatus) -> String {
             Size(vm.memory).to_string(),
         ]);
     }
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
-        .collect();
+    aligned(&rows)
+}
+
+/// Lines whose columns begin one below the other.
+pub fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let widths: [usize; COLUMNS] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
     let mut text = String::new();
     for row in rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));

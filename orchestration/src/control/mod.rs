@@ -19,6 +19,7 @@ mod tests;
 pub use client::{Client, ControlError};
 pub use server::{ControlServer, Replies};
 
+use crate::distance::Calibration;
 use crate::machine::MachineStatus;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -63,6 +64,8 @@ pub enum Request {
         /// Where it shall be.
         to: Location,
     },
+    /// Makes messages cost what the machine's file says; answered by `Calibrated`.
+    Calibrate,
     /// Lists a directory; answered by `Entries`.
     List {
         /// An absolute path in the machine.
@@ -93,7 +96,7 @@ pub enum Location {
 }
 
 /// A part of the answer to a command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// A line for people: of a log, or what became of a copy.
@@ -117,6 +120,8 @@ pub enum Reply {
     },
     /// What is known of the machine.
     Machine(MachineStatus),
+    /// What distances cost before, and now.
+    Calibrated(Calibration),
     /// Names in a directory, or what one name is.
     Entries(Vec<Entry>),
     /// Final: it is done.
@@ -185,6 +190,9 @@ pub trait Services: Send + Sync {
 
     /// Copies a file or a tree between host and machine.
     fn copy(&self, from: &Location, to: &Location, replies: &Replies) -> Result<(), ServiceError>;
+
+    /// Measures what messages cost, and adds to them what the file asks for.
+    fn calibrate(&self) -> Result<Calibration, ServiceError>;
 
     /// Lists a directory.
     fn list(&self, path: &str) -> Result<Vec<Entry>, ServiceError>;

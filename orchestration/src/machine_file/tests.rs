@@ -62,6 +62,17 @@ fn sizes_of_regions_are_rounded_up_and_images_start_from_the_file() {
     assert_eq!(file.node_image.unwrap(), Path::new("dir/own/node"));
 }
 
+#[test]
+fn a_table_of_localities_asks_for_distance_and_what_it_does_not_say_is_as_usual() {
+    let locality = |text: &str| parse(&format!("[clusters.a]\n{text}")).unwrap().locality;
+    assert_eq!(locality(""), None);
+    assert_eq!(locality("[locality]"), Some(Locality { within: 3, between: 9 }));
+    assert_eq!(locality("[locality]\nbetween = 5"), Some(Locality { within: 3, between: 5 }));
+    assert_eq!(locality("[locality]\nwithin = 20"), Some(Locality { within: 20, between: 20 }));
+    let described = |text: &str| parse(&format!("[clusters.a]\n{text}")).unwrap().description();
+    assert!(!described("").adds_distance && described("[locality]").adds_distance);
+}
+
 /// Files and the errors that they are refused with.
 const REFUSED: &[(&str, &str)] = &[
     ("", "m.toml:1:1: this machine has no cluster; write [clusters.a] and nodes = 2 below it"),
@@ -134,7 +145,23 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "[clusters.a]\n[locality]\nwithin = 3\nbetween = 2",
-        "m.toml:2:1: farther VMs cannot be cheaper to reach; write within = 1 or more and between at least as much",
+        "m.toml:4:11: another cluster cannot be nearer than the VM's own; write between = 3 or more, or a smaller within",
+    ),
+    (
+        "[clusters.a]\n[locality]\nwithin = 0",
+        "m.toml:3:10: 0 times a local message is no distance; write 1 to 100",
+    ),
+    (
+        "[clusters.a]\n[locality]\nbetween = 1000",
+        "m.toml:3:11: 1000 times a local message is no distance; write 1 to 100",
+    ),
+    (
+        "[clusters.a]\n[locality]\nwithin = -3",
+        "m.toml:3:10: integer -3 cannot be used; write a whole number, 0 or more",
+    ),
+    (
+        "[clusters.a]\n[locality]\nlocal = 2",
+        "m.toml:3:1: there is no key `local` here; write one of `within` or `between`, or remove it",
     ),
     (
         "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"c\"]\nkind = \"virtio-net\"",
