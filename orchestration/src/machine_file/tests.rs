@@ -20,6 +20,9 @@ fn the_example_machines_are_as_their_files_say() {
     let expected =
         ["node-a0", "node-a1", "files-a0", "tasks-a0", "node-b0", "node-b1", "files-b0", "tasks-b0"];
     assert_eq!(names, expected);
+    assert_eq!(two.locality, None);
+    let star = MachineFile::load(&folder.join("cm-star.toml")).unwrap();
+    assert_eq!((star.vms.len(), star.locality), (8, Some(Locality::default())));
     let one = MachineFile::load(&folder.join("one-cluster.toml")).unwrap();
     assert_eq!(one.vms.len(), 8);
     let hosts = MachineFile::load(&folder.join("two-hosts.toml")).unwrap();
@@ -248,6 +251,7 @@ fn the_page_about_the_machine_file_is_right() {
     assert_eq!(memory("files-b0"), Some(Size(48 << 20)));
     assert_eq!(memory("node-b1"), Some(Size(64 << 20)));
     assert_eq!(file.vms.len(), 8);
+    assert_eq!(file.locality, Some(Locality::default()), "the page says what is usual");
     let faults = Faults { delay_ns: 1_000_000, loss: 0.01, duplicate: 0.01, reorder: 0.05, seed: 7 };
     assert_eq!(file.links, [LinkPlan { clusters: [0, 1], faults }]);
 }
