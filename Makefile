@@ -37,6 +37,10 @@ check: setup ## format, lints as errors, direction of dependencies
 test: images host ## all tests: host, models, one VM, whole machines with kills
 	@scripts/test
 
+.PHONY: fuzz
+fuzz: setup ## run the fuzz targets: SECONDS=N each (60)
+	@FUZZ_SECONDS=$(or $(SECONDS),60) scripts/fuzz
+
 .PHONY: bench
 bench: images host ## measure, as ratios to limits of the same run; writes target/bench/results.json
 	@scripts/bench

@@ -4,8 +4,14 @@
 //! and kind, generation, size, and a directory of parts. A VM refuses a region
 //! whose header it does not know. The *address of the device* says which region
 //! it is and, for a pair region, with which peer: QEMU's command line fixes it,
-//! so no peer can forge it. The header is read once, at boot, and what it says
-//! is checked against the memory's real size before it is used.
+//! so no peer can forge it.
+//!
+//! A VM reads the header of the control region, which no VM can write: once, at
+//! boot, and what it says is checked against the memory's real size. The other
+//! regions may hold anything by then, so that a VM that starts again is not kept
+//! out by what a peer wrote: the layout version that the control region names
+//! fixes where their parts are ([`Region::laid_out`]), and their headers are for
+//! whoever looks at a region from outside.
 //!
 //! ```text
 //! word 0      MAGIC
@@ -240,6 +246,18 @@ impl Region {
         Ok(Self { memory, generation, parts })
     }
 
+    /// A region of a kind that other VMs can write, without a look at what its
+    /// header says by now: its parts are where this layout version has them.
+    ///
+    /// # Errors
+    /// If the memory is too small for them.
+    pub fn laid_out(memory: SharedMemory, kind: RegionKind) -> Result<Self, LayoutError> {
+        let parts = fixed_parts(kind, memory.len())?;
+        let generation = memory.word(2 * WORD).load(Relaxed);
+        let parts = parts.into_iter().map(|(part, offset, length)| (part as u64, offset, length)).collect();
+        Ok(Self { memory, generation, parts })
+    }
+
     /// The number drawn when the machine started.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -277,6 +295,22 @@ pub fn pair_windows(region: &Region, own: u16, peer: u16) -> Result<Windows, Lay
     };
     let [outgoing, incoming] = turned(rings);
     Ok(Windows { outgoing, incoming, pages: Some(turned(pages)) })
+}
+
+/// The parts of a region of `bytes` bytes. Those of the control region are as
+/// long as the machine's description, so its directory tells: none here.
+///
+/// # Errors
+/// If the region is too small for them.
+pub fn fixed_parts(kind: RegionKind, bytes: usize) -> Result<Vec<(Part, usize, usize)>, LayoutError> {
+    let rest = bytes.checked_sub(HEADER_BYTES).ok_or(LayoutError::TooSmall)? & !63;
+    match kind {
+        RegionKind::Control => Ok(Vec::new()),
+        RegionKind::Pair if bytes < PAIR_BYTES => Err(LayoutError::TooSmall),
+        RegionKind::Pair => Ok(PAIR_PARTS.to_vec()),
+        RegionKind::Utility => Ok(Vec::from([(Part::Tables, HEADER_BYTES, rest)])),
+        RegionKind::Pool => Ok(Vec::from([(Part::Pages, HEADER_BYTES, rest)])),
+    }
 }
 
 /// What the launcher says of a peer, one word of the liveness table:
@@ -355,6 +389,24 @@ mod tests {
             Region::format(memory.clone(), RegionKind::Pair, 7, &PAIR_PARTS).unwrap();
             memory.word(word * 8).store(value, Relaxed);
             assert_eq!(Region::open(memory, RegionKind::Pair).unwrap_err(), error);
+        }
+    }
+
+    #[test]
+    fn a_region_that_vms_write_needs_no_header() {
+        for (kind, part, bytes) in [
+            (RegionKind::Pair, Part::RingFromHigher, PAIR_BYTES),
+            (RegionKind::Utility, Part::Tables, 8192),
+            (RegionKind::Pool, Part::Pages, 8192),
+        ] {
+            let memory = SharedMemory::heap(bytes);
+            Region::format(memory.clone(), kind, 7, &fixed_parts(kind, bytes).unwrap()).unwrap();
+            let formatted = Region::open(memory.clone(), kind).unwrap();
+            (0..HEADER_BYTES).step_by(WORD).for_each(|at| memory.word(at).store(u64::MAX, Relaxed));
+            let spoilt = Region::laid_out(memory, kind).unwrap();
+            assert_eq!(spoilt.parts, formatted.parts);
+            assert!(spoilt.part(part).is_ok());
+            assert_eq!(Region::laid_out(SharedMemory::heap(64), kind).unwrap_err(), LayoutError::TooSmall);
         }
     }
 

@@ -185,10 +185,25 @@ pub struct Ls {
 #[derive(Args)]
 #[command(after_help = "Examples:
   cyanea ps
-  cyanea ps --json | jq '.vms[] | select(.state == \"dead\") | .name'")]
+  cyanea ps --json | jq '.vms[] | select(.state == \"dead\") | .name'
+  cyanea ps --channels
+  cyanea ps --channels --json | jq '.channels[] | select(.errors != {})'
+
+With --channels, a line for each end of a channel that something passed through: what its VM has
+sent to the other since it started and received from it; DELAYED messages did not go out at once,
+BLOCKED ones were refused, DROPPED ones were not completely sent when the other VM died, DEATHS of
+which there were so many. ERRORS say what of the other VM's made no sense:
+  slot, order, too_long, too_short, header, reference, position, broken   nonsense on the way itself
+  stale    slots or frames of another generation of either VM
+  body     requests that do not decode          limit    requests with more in them than is taken
+  pipe     requests to pipes nobody serves      flood    requests beyond what is served at a time
+  reply    replies to nothing that was asked    notice   notices that nobody takes")]
 pub struct Ps {
     #[command(flatten)]
     pub target: Target,
+    /// Show what has passed between the VMs instead, and what was wrong with it
+    #[arg(long)]
+    pub channels: bool,
     /// As JSON
     #[arg(long)]
     pub json: bool,

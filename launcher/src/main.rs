@@ -5,6 +5,7 @@
 
 mod arguments;
 mod calibrate;
+mod channels;
 mod client;
 mod detach;
 mod doctor;
@@ -34,6 +35,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Calibrate(calibrate) => calibrate::run(&calibrate),
         Command::Cp(cp) => client::copy(&cp),
         Command::Ls(ls) => client::list(&ls),
+        Command::Ps(ps) if ps.channels => channels::show(&ps),
         Command::Ps(ps) => client::ps(&ps),
         Command::Logs(logs) => client::logs(&logs),
         Command::Kill(kill) => client::kill(&kill),

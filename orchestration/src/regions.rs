@@ -10,7 +10,7 @@
 use crate::machine_file::{MachineFile, VmPlan};
 use crate::sys;
 use ivshmem::layout::{
-    BELL_BYTES, DeviceAddress, HEADER_BYTES, LayoutError, PAIR_BYTES, PAIR_PARTS, Part, Region, RegionKind,
+    BELL_BYTES, DeviceAddress, LayoutError, PAIR_BYTES, PAIR_PARTS, Region, RegionKind, fixed_parts,
     pair_windows,
 };
 use kernel::membership::{LinkKind, Membership, MembershipError, Role, Utility};
@@ -158,12 +158,12 @@ impl Regions {
         }
         for utility in file.utilities() {
             let bytes = utility_bytes(utility, file);
-            let memory = single(RegionKind::Utility, Part::Tables, bytes, generation)?;
+            let memory = single(RegionKind::Utility, bytes, generation)?;
             regions.utilities.push((utility, memory));
         }
         for _ in &file.clusters {
             let bytes = file.pool.0 as usize;
-            regions.pools.push(single(RegionKind::Pool, Part::Pages, bytes, generation)?);
+            regions.pools.push(single(RegionKind::Pool, bytes, generation)?);
         }
         Ok(regions)
     }
@@ -245,10 +245,10 @@ fn control(file: &MachineFile, generation: u64) -> Result<(MemoryFile, Membershi
 }
 
 /// A region that is all one part.
-fn single(kind: RegionKind, part: Part, bytes: usize, generation: u64) -> Result<MemoryFile, RegionError> {
+fn single(kind: RegionKind, bytes: usize, generation: u64) -> Result<MemoryFile, RegionError> {
     let name = if kind == RegionKind::Pool { "cyanea-pool" } else { "cyanea-utility" };
     let memory = MemoryFile::new(name, bytes)?;
-    Region::format(memory.map()?, kind, generation, &[(part, HEADER_BYTES, bytes - HEADER_BYTES)])?;
+    Region::format(memory.map()?, kind, generation, &fixed_parts(kind, bytes)?)?;
     Ok(memory)
 }
 

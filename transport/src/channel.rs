@@ -30,7 +30,8 @@ pub const PARTS_PER_TURN: usize = 128;
 /// A hot channel through which nothing came for so many polls becomes cold. A
 /// poll of it costs some 10 ns, a doorbell some 5 to 20 us: by then the polls
 /// have cost about as much as the doorbell that they would have spared.
-pub const HOT_POLLS: u32 = 512;
+/// (To the model checker each poll is many steps.)
+pub const HOT_POLLS: u32 = if cfg!(loom) { 1 } else { 512 };
 
 /// What has passed through a channel since it was attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -95,7 +95,7 @@ pub struct LinkCounters {
     pub torn: u64,
     /// Impossible positions that the peer told of itself.
     pub refused_positions: u64,
-    /// Frames that belong to other incarnations than those that live.
+    /// Slots or frames of other incarnations than those that live.
     pub stale: u64,
 }
 
@@ -374,7 +374,7 @@ impl Link for RingLink {
         LinkCounters {
             torn: self.reader.torn(),
             refused_positions: self.writer.refused(),
-            ..LinkCounters::default()
+            stale: self.reader.stale(),
         }
     }
 }

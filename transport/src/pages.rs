@@ -47,10 +47,12 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-/// Bytes of a page.
-pub const PAGE_BYTES: usize = 8192;
+/// Bytes of a page. To the model checker each word is a step.
+pub const PAGE_BYTES: usize = if cfg!(loom) { WORD } else { 8192 };
 /// Most pages of one body.
-pub const MAX_PAGES: usize = 8;
+pub const MAX_PAGES: usize = if cfg!(loom) { 1 } else { 8 };
+/// Where pages start is a multiple of this.
+const START: usize = if cfg!(loom) { LINE } else { 4096 };
 /// Most pages of one direction.
 const MOST: usize = 256;
 
@@ -63,12 +65,12 @@ const PER_WORD: usize = 4;
 
 /// Where the pages start in a window with so many of them.
 fn pages_start(pages: usize) -> usize {
-    (TAKEN + pages * WORD).next_multiple_of(4096)
+    (TAKEN + pages * WORD).next_multiple_of(START)
 }
 
 /// Bytes of a window with so many pages.
 pub const fn window_bytes(pages: usize) -> usize {
-    (TAKEN + pages * WORD).next_multiple_of(4096) + pages * PAGE_BYTES
+    (TAKEN + pages * WORD).next_multiple_of(START) + pages * PAGE_BYTES
 }
 
 /// How many pages a window has.

@@ -187,6 +187,34 @@ impl Slot {
         let place = Place { first: header & 1 != 0, last: header & 2 != 0 };
         Self { place, used: (header as u8 >> 2) as usize }
     }
+
+    /// How many words of the payload are copied: all, which costs less than to
+    /// look how many are used.
+    #[cfg(not(loom))]
+    #[inline]
+    fn words(self) -> usize {
+        PAYLOAD_WORDS
+    }
+
+    /// For the model checker, to which each word is a step: those that are used.
+    #[cfg(loom)]
+    fn words(self) -> usize {
+        if self.used == BY_REFERENCE { 5 } else { self.used.div_ceil(WORD).min(PAYLOAD_WORDS) }
+    }
+
+    #[cfg(not(loom))]
+    #[inline]
+    fn load(self, words: &[AtomicU64; PAYLOAD_WORDS]) -> Payload {
+        words.each_ref().map(|word| word.load(Relaxed))
+    }
+
+    #[cfg(loom)]
+    fn load(self, words: &[AtomicU64; PAYLOAD_WORDS]) -> Payload {
+        let mut payload = [0; PAYLOAD_WORDS];
+        let copied = payload.iter_mut().zip(words).take(self.words());
+        copied.for_each(|(value, word)| *value = word.load(Relaxed));
+        payload
+    }
 }
 
 /// Slots of a ring in a window of `bytes` bytes.
@@ -315,7 +343,7 @@ impl Writer {
             return Err(Full);
         }
         let [header, words @ ..] = self.memory.line(slot_offset(self.next, self.mask));
-        for (word, value) in words.iter().zip(payload) {
+        for (word, value) in words.iter().zip(payload).take(slot.words()) {
             word.store(*value, Relaxed);
         }
         // SYNC: slot-publish (the writer's side)
@@ -385,6 +413,9 @@ pub struct Reader {
     /// The flag is set.
     asleep: bool,
     torn: u64,
+    /// The header of another epoch that was seen last.
+    foreign: u64,
+    stale: u64,
 }
 
 impl Reader {
@@ -394,7 +425,18 @@ impl Reader {
     pub fn new(memory: SharedMemory) -> Result<Self, TooSmall> {
         let mask = slots_in(memory.len())? - 1;
         memory.word(ASLEEP).store(0, Relaxed);
-        Ok(Self { memory, mask, tag: 0, next: 0, published: 0, looked: 0, asleep: false, torn: 0 })
+        Ok(Self {
+            memory,
+            mask,
+            tag: 0,
+            next: 0,
+            published: 0,
+            looked: 0,
+            asleep: false,
+            torn: 0,
+            foreign: 0,
+            stale: 0,
+        })
     }
 
     /// Starts an epoch. What of the epoch before was not taken is lost.
@@ -426,10 +468,11 @@ impl Reader {
         // SYNC: slot-publish (the reader's side)
         let found = header.load(Acquire);
         if found & !0xff != expected(self.tag, self.next) || self.tag == 0 {
+            self.note_foreign(found);
             return None;
         }
-        let payload = words.each_ref().map(|word| word.load(Relaxed));
         let slot = Slot::from_bits(found);
+        let payload = slot.load(words);
         claim(slot, &payload);
         // SYNC: slot-overwrite (the reader's side): if a word of a later epoch
         // was copied, the header is seen cleared.
@@ -446,6 +489,16 @@ impl Reader {
             self.disarm();
         }
         Some((slot, payload))
+    }
+
+    /// Counts a header of another epoch, once for as long as it stands.
+    #[inline]
+    fn note_foreign(&mut self, found: u64) {
+        let tag = (found >> 32) as u32;
+        if tag != 0 && tag != self.tag && found != self.foreign && self.tag != 0 {
+            self.foreign = found;
+            self.stale += 1;
+        }
     }
 
     /// Tells the writer how far everything was taken.
@@ -495,6 +548,11 @@ impl Reader {
     /// Whether the reader asks to be rung.
     pub fn is_armed(&self) -> bool {
         self.asleep
+    }
+
+    /// How many slots of another epoch were found where the next one was due.
+    pub fn stale(&self) -> u64 {
+        self.stale
     }
 
     /// How many slots were thrown away because they changed while being copied.

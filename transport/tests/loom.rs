@@ -11,8 +11,11 @@
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use transport::link::Gather;
 use transport::memory::SharedMemory;
-use transport::ring::{Epoch, Place, Reader, Slot, Writer, payload, sleep_fence};
+use transport::pages::{Borrower, Lease, Lender, window_bytes};
+use transport::ring::{BY_REFERENCE, Epoch, Place, Reader, Slot, Writer, payload, sleep_fence};
+use transport::{Doorbell, Endpoint, Event, Header, Kind, PeerAddress, Windows};
 
 /// Most preemptions in a run of a model. Two find every mutation that is known
 /// of; three are affordable.
@@ -63,6 +66,11 @@ impl Latch {
         self.0.1.notify_one();
     }
 
+    /// Whether it was rung since the last sleep or such question.
+    fn rang(&self) -> bool {
+        std::mem::take(&mut *self.0.0.lock().unwrap())
+    }
+
     /// Sleeps until it was rung. If it never is, the model checker reports a
     /// deadlock.
     fn sleep(&self) {
@@ -71,6 +79,12 @@ impl Latch {
             rung = self.0.1.wait(rung).unwrap();
         }
         *rung = false;
+    }
+}
+
+impl Doorbell for Latch {
+    fn ring(&self, _: u16) {
+        Latch::ring(self);
     }
 }
 
@@ -365,5 +379,152 @@ fn loom_a_reader_that_sleeps_over_a_restart_of_its_writer_is_woken() {
             bell.sleep();
         }
         sender.join().unwrap();
+    });
+}
+
+/// A window with exactly so many pages.
+fn pages(count: usize) -> SharedMemory {
+    SharedMemory::heap(window_bytes(count)).window(0, window_bytes(count)).unwrap()
+}
+
+/// Lends a body of one word, and hands it over.
+fn lend(to: &mut Writer, lender: &mut Lender, message: u64) -> bool {
+    let body = message.to_le_bytes();
+    let parts = [&body[..]];
+    let message = Gather::new([0; 3], &parts).unwrap();
+    if !lender.has_room(body.len()) {
+        return false;
+    }
+    let payload = lender.lend(&message).expect("there is room");
+    to.push(Slot { place: Place::WHOLE, used: BY_REFERENCE }, &payload).is_ok()
+}
+
+/// Takes the next body that goes by reference.
+fn borrow(from: &mut Reader, borrower: &mut Borrower) -> Option<Lease> {
+    let mut lease = None;
+    from.pop_if(|_, payload| lease = borrower.claim(payload))?;
+    Some(lease.expect("nobody lies here"))
+}
+
+fn read(lease: &Lease) -> u64 {
+    let mut bytes = [0; 8];
+    assert_eq!(lease.copy(0, &mut bytes), 8);
+    u64::from_le_bytes(bytes)
+}
+
+fn lender(memory: &SharedMemory, writer: u32, reader: u32) -> Lender {
+    let mut end = Lender::new(memory.clone()).unwrap();
+    end.synchronise(Epoch { writer, reader });
+    end
+}
+
+fn borrower(memory: &SharedMemory, doorbell: &Latch) -> Borrower {
+    let doorbell = std::sync::Arc::new(doorbell.clone());
+    let mut end = Borrower::new(memory.clone(), 0, doorbell).unwrap();
+    end.synchronise(Epoch { writer: 1, reader: 1 });
+    end
+}
+
+/// pages.rs, 1 and 5: a page is written again only when it was given back, and
+/// a lender that waits for that is rung. The mark stands for the borrower's copy,
+/// as above.
+#[test]
+fn loom_a_page_is_lent_again_when_it_was_given_back() {
+    check(3, || {
+        let (slots, pages, bell) = (ring(2), pages(1), Latch::new());
+        let (mut to, mut from) = (writer(&slots, 1, 1), reader(&slots, 1, 1));
+        let (mut lends, mut borrows) = (lender(&pages, 1, 1), borrower(&pages, &bell));
+        let copied = Arc::new(AtomicU32::new(0));
+        let mark = copied.clone();
+        let sender = thread::spawn(move || {
+            for message in 1..=2 {
+                while !lend(&mut to, &mut lends, message) {
+                    lends.wait_for_pages();
+                    sleep_fence();
+                    if !lends.has_room(8) {
+                        bell.sleep();
+                    }
+                    lends.wait_no_more();
+                }
+                assert!(copied.load(Ordering::Relaxed) + 1 >= message as u32, "lent again too early");
+            }
+        });
+        for message in 1..=2 {
+            let lease = loop {
+                match borrow(&mut from, &mut borrows) {
+                    Some(lease) => break lease,
+                    None => thread::yield_now(),
+                }
+            };
+            assert_eq!(read(&lease), message);
+            assert_eq!(read(&lease), message, "it changed under its reader");
+            mark.store(message as u32, Ordering::Relaxed);
+        }
+        sender.join().unwrap();
+    });
+}
+
+/// pages.rs, 3: whatever the old lender handed over and the borrower took, the
+/// new lender leaves alone.
+#[test]
+fn loom_a_new_lender_does_not_write_what_the_borrower_took() {
+    check(3, || {
+        let (slots, pages, bell) = (ring(2), pages(2), Latch::new());
+        let (mut old, mut from) = (writer(&slots, 1, 1), reader(&slots, 1, 1));
+        let mut borrows = borrower(&pages, &bell);
+        assert!(lend(&mut old, &mut lender(&pages, 1, 1), 101));
+        let (their_slots, their_pages) = (slots.clone(), pages.clone());
+        let restarted = thread::spawn(move || {
+            let mut new = writer(&their_slots, 2, 1);
+            let mut lends = lender(&their_pages, 2, 1);
+            // Whatever is free it writes.
+            while lend(&mut new, &mut lends, 201) {}
+        });
+        if let Some(lease) = borrow(&mut from, &mut borrows) {
+            assert_eq!(read(&lease), 101);
+            thread::yield_now();
+            assert_eq!(read(&lease), 101, "it changed under its reader");
+        }
+        restarted.join().unwrap();
+    });
+}
+
+/// endpoint.rs: a channel that became cold between polls, a sender that rings
+/// only with its next poll, a sleeper: the message is heard, whatever overlaps.
+#[test]
+fn loom_a_message_through_a_channel_that_becomes_cold_is_heard() {
+    check(2, || {
+        let rings = [ring(1), ring(1)];
+        let bells = [Latch::new(), Latch::new()];
+        let endpoint = |own: usize| {
+            let (address, bell) = (PeerAddress { peer: own as u16, generation: 1 }, bells[1 - own].clone());
+            let mut endpoint = Endpoint::new(address, std::sync::Arc::new(bell));
+            let (outgoing, incoming) = (rings[own].clone(), rings[1 - own].clone());
+            endpoint.attach(1 - own as u16, Windows { outgoing, incoming, pages: None }).unwrap();
+            endpoint.set_peer(1 - own as u16, Some(1));
+            endpoint
+        };
+        let (mut sender, mut hearer) = (endpoint(0), endpoint(1));
+        let sending = thread::spawn(move || {
+            let header = Header { kind: Kind::Notice, pipe: 1, request: 7, trace: 0 };
+            sender.send(PeerAddress { peer: 1, generation: 1 }, header, &[]).unwrap();
+            sender.poll(0, false, |_| {});
+        });
+        let own = bells[1].clone();
+        let mut heard = false;
+        let mut rang = false;
+        while !heard {
+            let moved = hearer.poll(0, own.rang() | rang, |event| {
+                let Event::Message { header, .. } = event else { panic!("{event:?}") };
+                assert_eq!(header.request, 7);
+                heard = true;
+            });
+            rang = false;
+            if !moved && hearer.prepare_sleep() {
+                own.sleep();
+                rang = true;
+            }
+        }
+        sending.join().unwrap();
     });
 }

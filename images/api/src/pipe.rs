@@ -23,7 +23,7 @@
 //!
 //! * Messages of one sending end arrive whole, once, and in the order in which
 //!   they were sent.
-//! * What a sending end has sent and nobody has read is limited (to about 128
+//! * What a sending end has sent and nobody has read is limited (to about 256
 //!   KiB): then [`Sender::send`] waits and [`Sender::try_send`] says
 //!   `WouldBlock`. One that floods a pipe holds up nobody else.
 //! * Each message says from which activity it is; the system vouches for it.
@@ -99,7 +99,7 @@ pub enum OpenError {
     NoSuchPipe,
     /// The pipe belongs to another task force and is not public.
     NotAllowed,
-    /// The pipe has too many sending ends (128), or of the caller's (16). One that
+    /// The pipe has too many sending ends (64), or of the caller's (16). One that
     /// was closed counts while something of it is unread.
     TooMany,
     /// The pipe's node died.

@@ -6,6 +6,7 @@
 //! * [`errno`]: the errors that programs see.
 //! * [`executor`]: coroutines for the system's own work.
 //! * [`messenger`]: requests and replies between this VM and its peers.
+//! * [`monitor`]: tells what has passed through this VM's channels.
 //! * [`pipe`]: whole messages from many senders to one reader.
 //! * [`waiters`]: waiting for something that is counted.
 
@@ -13,6 +14,7 @@ pub mod errno;
 pub mod executor;
 pub mod membership;
 pub mod messenger;
+pub mod monitor;
 pub mod patience;
 pub mod pipe;
 pub mod protocol;

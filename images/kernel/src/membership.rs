@@ -208,8 +208,9 @@ impl Membership {
     /// Reads the control region.
     pub fn open(region: &Region) -> Result<Self, MembershipError> {
         let part = region.part(Part::Description)?;
+        let room = part.len().checked_sub(WORD).ok_or(LayoutError::Directory)?;
         let length = part.word(0).load(Acquire) as usize;
-        if length > part.len() - WORD {
+        if length > room {
             return Err(MembershipError::Description(Malformed));
         }
         let mut text = vec![0; length];

@@ -13,10 +13,12 @@
 //! * A service answers at once or later ([`Outcome`]). The reply goes to the
 //!   incarnation that asked, or nowhere if that one is dead.
 //! * A peer that has more than [`MAX_SERVED`] unanswered requests here is
-//!   broken: what it sends beyond that is dropped and counted.
+//!   broken: what it sends beyond that is dropped and counted. So is all else
+//!   that makes no sense, by peer and by name ([`Fault`](crate::protocol::monitor::Fault)).
 
 mod call;
 mod calls;
+mod faults;
 mod receive;
 mod serve;
 mod timers;
@@ -27,6 +29,7 @@ use crate::membership::{Membership, Role, Utility};
 use crate::protocol::{Incarnation, Peer, Pipe};
 use crate::waiters::{Waiters, Window};
 use calls::Calls;
+use faults::Faults;
 use serve::Served;
 use std::fmt;
 use std::future::Future;
@@ -140,8 +143,7 @@ struct Core {
     followed: Vec<u64>,
     /// The activity of each utility that calls go to: the nearest that is ready.
     routes: [Option<Incarnation>; Utility::ALL.len()],
-    /// Messages that made no sense here.
-    dropped: u64,
+    faults: Faults,
 }
 
 /// One more than the highest [`Pipe`].
@@ -171,7 +173,7 @@ impl Messenger {
             served: Served::new(peers),
             followed: vec![0; peers],
             routes: Default::default(),
-            dropped: 0,
+            faults: Faults::new(peers),
         };
         Arc::new(Self {
             own,
@@ -337,13 +339,6 @@ impl Messenger {
                 sent => return sent,
             }
         }
-    }
-
-    /// How many messages made no sense here and were dropped: requests beyond
-    /// [`MAX_SERVED`] or to a pipe that nobody serves, replies that nobody waits
-    /// for, whatever the endpoint found malformed.
-    pub fn dropped(&self) -> u64 {
-        lock(&self.core).dropped
     }
 
     /// How many births and deaths this messenger has noticed; see

@@ -7,6 +7,7 @@ use kernel::messenger::{
     CallError, DeadlinePassed, Messenger, NoticeHandler, Outcome, Platform, Refusal, Request, Service,
 };
 use kernel::pipe::{Admission, MAX_MESSAGE, Pipes, ReceiveError};
+use kernel::protocol::monitor::Fault;
 use kernel::protocol::{Incarnation, Peer, Pipe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -278,7 +279,7 @@ fn nobody_waits_at_a_pipe_that_nobody_serves() {
     world.run(|world| {
         let reply = block_on(world.messengers[0].call(first(1), Pipe::Tasks, b"?"));
         assert_eq!(reply, Err(CallError::Refused(Refusal::NoSuchPipe)));
-        assert_eq!(world.messengers[1].dropped(), 1);
+        assert_eq!(world.messengers[1].faults(Peer(0), Fault::Pipe), 1);
     });
 }
 
@@ -345,7 +346,7 @@ fn more_calls_than_a_peer_serves_at_a_time_wait_for_their_turn() {
         let calls = (0..1000).map(|_| world.messengers[0].call(first(1), Pipe::Node, b"?"));
         let replies = block_on(futures_util::future::join_all(calls));
         assert!(replies.iter().all(Result::is_ok));
-        assert_eq!(world.messengers[1].dropped(), 0);
+        assert!(world.messengers[1].channels().iter().all(|channel| channel.faults.is_empty()));
     });
 }
 

@@ -3,6 +3,7 @@
 use crate::ends::Ends;
 use kernel::messenger::Messenger;
 use kernel::pipe::{Event, Pipes};
+use kernel::protocol::launcher::MAX_OUTPUT;
 use kernel::protocol::tasks::{Program, TaskForceId};
 use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
 use kernel::waiters::Waiters;
@@ -12,8 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most bytes of output that wait to be taken.
 const OUTPUT_BYTES: usize = 64 * 1024;
-/// Most bytes of output in one message.
-const OUTPUT_MESSAGE: usize = 32 * 1024;
 
 /// Names an activity across the machine.
 pub type Key = (TaskForceId, u16);
@@ -123,7 +122,7 @@ impl Activity {
 
     /// Takes what a thread of the activity writes, waiting for room.
     pub async fn write(&self, fd: u8, bytes: &[u8]) {
-        for chunk in bytes.chunks(OUTPUT_MESSAGE) {
+        for chunk in bytes.chunks(MAX_OUTPUT) {
             loop {
                 let seen = self.changed.count();
                 if held(&self.output).push(fd, chunk) {
@@ -199,7 +198,7 @@ impl Output {
         }
         self.bytes += chunk.len();
         match self.chunks.back_mut() {
-            Some((last, bytes)) if *last == fd && bytes.len() + chunk.len() <= OUTPUT_MESSAGE => {
+            Some((last, bytes)) if *last == fd && bytes.len() + chunk.len() <= MAX_OUTPUT => {
                 bytes.extend_from_slice(chunk);
             }
             _ => self.chunks.push_back((fd, chunk.to_vec())),

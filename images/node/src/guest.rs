@@ -218,7 +218,7 @@ impl cyanea::System for Node {
 
     fn pool(&self) -> Option<PoolMemory> {
         *self.pool.get_or_init(|| {
-            let region = Region::open(runtime::regions::pool()?, RegionKind::Pool).ok()?;
+            let region = Region::laid_out(runtime::regions::pool()?, RegionKind::Pool).ok()?;
             // One window for the life of the VM.
             let pages: &'static SharedMemory = Box::leak(Box::new(region.part(Part::Pages).ok()?));
             Some(pages.words())

@@ -37,7 +37,7 @@ impl Environment for World {
 /// The tables of this VM's utility.
 fn tables() -> SharedMemory {
     let Some(memory) = runtime::regions::utility() else { vm::refuse("there is no utility region") };
-    Region::open(memory, RegionKind::Utility)
+    Region::laid_out(memory, RegionKind::Utility)
         .and_then(|region| region.part(Part::Tables))
         .unwrap_or_else(|error| vm::refuse(&format!("utility region: {error}")))
 }

@@ -12,6 +12,7 @@ use ivshmem::exit::ExitCode;
 use ivshmem::layout::{Region, RegionKind, pair_windows};
 use kernel::membership::{LinkKind, Membership};
 use kernel::messenger::{Messenger, Platform};
+use kernel::monitor;
 use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
 use runtime::thread::Priority;
 use std::collections::hash_map::RandomState;
@@ -22,7 +23,6 @@ use transport::endpoint::{AttachError, Doorbell, Endpoint, PeerAddress};
 use transport::link::delay::{Delay, Delayed};
 use transport::link::net::Station;
 use transport::link::{Link, RingLink};
-use transport::memory::SharedMemory;
 
 /// The runtime as the messenger sees it.
 pub struct Bare;
@@ -78,18 +78,15 @@ pub fn refuse(why: &str) -> ! {
 
 fn join_or_refuse(platform: Arc<dyn Platform>) -> Result<Arc<Messenger>, String> {
     let control = runtime::regions::control().ok_or("there is no control region")?;
-    let control = opened("control region", control, RegionKind::Control)?;
-    let membership = Membership::open(&control).map_err(|error| format!("control region: {error}"))?;
+    let spoilt = |error: &dyn std::fmt::Display| format!("control region: {error}");
+    let control = Region::open(control, RegionKind::Control).map_err(|error| spoilt(&error))?;
+    let membership = Membership::open(&control).map_err(|error| spoilt(&error))?;
     let peer = Peer(runtime::bell::own_peer().ok_or("there is no doorbell")?);
     let own = membership
         .incarnation(peer)
         .ok_or_else(|| format!("the machine does not know this VM, which has peer id {}", peer.0))?;
     let endpoint = endpoint(own, &membership)?;
     Ok(Messenger::new(own, membership, endpoint, platform))
-}
-
-fn opened(what: &str, memory: SharedMemory, kind: RegionKind) -> Result<Region, String> {
-    Region::open(memory, kind).map_err(|error| format!("{what}: {error}"))
 }
 
 /// This VM's end of all its links.
@@ -118,8 +115,9 @@ fn attach_rings(
     for &Peer(peer) in peers {
         let what = format!("pair region with {}", membership.name(Peer(peer)));
         let memory = runtime::regions::pair(peer).ok_or_else(|| format!("there is no {what}"))?;
-        let region = opened(&what, memory, RegionKind::Pair)?;
-        let windows = pair_windows(&region, own.0, peer).map_err(|error| format!("{what}: {error}"))?;
+        let windows = Region::laid_out(memory, RegionKind::Pair)
+            .and_then(|region| pair_windows(&region, own.0, peer))
+            .map_err(|error| format!("{what}: {error}"))?;
         let attached = match delay(membership, own, Peer(peer)) {
             None => endpoint.attach(peer, windows),
             Some(delay) => RingLink::new(windows, peer, Arc::new(Bare))
@@ -165,6 +163,7 @@ pub fn serve(messenger: Arc<Messenger>) -> ! {
             let _ = ready.call(launcher, Pipe::Launcher, &encode(&launcher::Request::Ready)).await;
         }
     });
+    monitor::start(&messenger);
     runtime::thread::set_priority(runtime::thread::current(), Priority::High);
     messenger.run();
     runtime::exit::exit(ExitCode::Shutdown)

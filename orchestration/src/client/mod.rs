@@ -5,11 +5,13 @@
 //! * [`files`]: copies trees in and out, lists directories.
 //! * [`run`]: runs programs as task forces and takes their output.
 //! * [`host`]: the host as the messenger sees it.
+//! * `monitor`: asks all VMs what has passed through their channels.
 //! * `services`: what commands ask of it.
 
 mod calibrate;
 pub mod files;
 pub mod host;
+mod monitor;
 pub mod run;
 mod services;
 
@@ -21,7 +23,6 @@ use kernel::messenger::{Messenger, Outcome, Refusal, Request, Service};
 use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode, launcher};
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use transport::Body;
@@ -50,22 +51,11 @@ pub struct Client {
 
 /// Who takes the output of which task force.
 #[derive(Default)]
-struct Streams {
-    takers: Mutex<HashMap<u64, SyncSender<Output>>>,
-    /// How many streams there have been.
-    count: AtomicU64,
-}
+struct Streams(Mutex<HashMap<u64, SyncSender<Output>>>);
 
 impl Streams {
     fn held(&self) -> std::sync::MutexGuard<'_, HashMap<u64, SyncSender<Output>>> {
-        self.takers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A stream that nobody had before.
-    fn open(&self, taker: SyncSender<Output>) -> u64 {
-        let stream = self.count.fetch_add(1, Ordering::Relaxed);
-        self.held().insert(stream, taker);
-        stream
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives output to whoever takes the stream; gives it back while there is
@@ -93,6 +83,9 @@ impl Service for LauncherService {
         let taken = || Outcome::reply(encode::<launcher::Response>(&()));
         match decode(request.body.bytes()) {
             Ok(launcher::Request::Ready) => (self.ready)(request.from),
+            Ok(launcher::Request::Output { bytes, .. }) if bytes.len() > launcher::MAX_OUTPUT => {
+                return Outcome::Refuse(Refusal::BeyondLimit);
+            }
             Ok(launcher::Request::Output { stream, index, fd, bytes }) => {
                 let output = Output { index, fd, bytes: bytes.to_vec() };
                 if let Some(output) = self.streams.hand_on(stream, output) {
@@ -143,6 +136,7 @@ impl Client {
             ready: Box::new(ready),
         };
         messenger.serve(Pipe::Launcher, Arc::new(service));
+        kernel::monitor::start(&messenger);
         let receiving = messenger.clone();
         std::thread::Builder::new().name("messenger".into()).spawn(move || receiving.run())?;
         Ok(Self { messenger, streams, locality: machine.file().locality, calibrating: Mutex::new(()) })

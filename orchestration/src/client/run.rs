@@ -1,6 +1,7 @@
 //! Runs programs as task forces and takes their output.
 
 use super::{Client, Output};
+use crate::regions::random;
 use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::CallError;
@@ -30,6 +31,9 @@ pub enum RunError {
     /// It answered nonsense.
     #[error("tasks answered nonsense: {0}")]
     Malformed(#[from] Malformed),
+    /// The host has no random numbers.
+    #[error("the host has no random numbers: {0}")]
+    Host(std::io::Error),
     /// It answered something else than was asked.
     #[error("tasks answered something else than was asked")]
     Unexpected,
@@ -49,8 +53,10 @@ impl Client {
     /// # Errors
     /// See [`RunError`].
     pub fn start(&self, program: Program, activities: u16) -> Result<Started<'_>, RunError> {
+        // Who does not know the number cannot write to the stream.
+        let stream = random().map_err(RunError::Host)?;
         let (taker, output) = sync_channel(WAITING);
-        let stream = self.streams.open(taker);
+        self.streams.held().insert(stream, taker);
         let request = Request::Create { program, activities, output: Peer::LAUNCHER, stream };
         let mut started = Started { client: self, id: TaskForceId(0), stream, output };
         match block_on(self.ask_tasks(&request))? {

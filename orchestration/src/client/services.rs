@@ -2,7 +2,7 @@
 
 use super::files::{Copied, Listed};
 use super::{Client, Output};
-use crate::control::{Entry, Location, Outcome, Replies, Reply, Run, ServiceError, Services};
+use crate::control::{Channels, Entry, Location, Outcome, Replies, Reply, Run, ServiceError, Services};
 use crate::distance::Calibration;
 use kernel::protocol::files::FileKind;
 use kernel::protocol::tasks::{Activity, End, Program, TaskForce};
@@ -65,6 +65,10 @@ impl Services for Client {
     fn list(&self, path: &str) -> Result<Vec<Entry>, ServiceError> {
         let listed = Client::list(self, path.as_bytes()).map_err(failed)?;
         Ok(listed.into_iter().map(entry).collect())
+    }
+
+    fn channels(&self) -> Channels {
+        Client::channels(self)
     }
 }
 

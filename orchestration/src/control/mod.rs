@@ -6,7 +6,7 @@
 //! client that goes away while its command runs is noticed
 //! ([`Replies::is_gone`]).
 //!
-//! `run`, `cp` and `ls` are commands to the operating system in the
+//! `run`, `cp`, `ls` and `ps --channels` are commands to the operating system in the
 //! machine: whoever is its client on the launcher's rings implements
 //! [`Services`].
 
@@ -22,6 +22,7 @@ pub use server::{ControlServer, Replies};
 use crate::distance::Calibration;
 use crate::machine::MachineStatus;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -66,6 +67,8 @@ pub enum Request {
     },
     /// Makes messages cost what the machine's file says; answered by `Calibrated`.
     Calibrate,
+    /// What has passed through the machine's channels; answered by `Channels`.
+    Channels,
     /// Lists a directory; answered by `Entries`.
     List {
         /// An absolute path in the machine.
@@ -122,6 +125,8 @@ pub enum Reply {
     Machine(MachineStatus),
     /// What distances cost before, and now.
     Calibrated(Calibration),
+    /// What has passed through the machine's channels.
+    Channels(Channels),
     /// Names in a directory, or what one name is.
     Entries(Vec<Entry>),
     /// Final: it is done.
@@ -160,6 +165,44 @@ pub struct Entry {
     pub modified_ns: u64,
 }
 
+/// What has passed through the channels of a machine, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channels {
+    /// Both ends of each channel, as the VM at that end counts.
+    pub channels: Vec<ChannelStatus>,
+    /// Living VMs that did not answer in time: their ends are missing.
+    pub silent: Vec<String>,
+}
+
+/// One end of a channel, since its VM started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelStatus {
+    /// The VM whose end it is.
+    pub vm: String,
+    /// The VM at the other end.
+    pub peer: String,
+    /// Messages sent.
+    pub sent: u64,
+    /// Bytes of these, headers included.
+    pub sent_bytes: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Bytes of these, headers included.
+    pub received_bytes: u64,
+    /// Doorbells rung for the peer.
+    pub doorbells: u64,
+    /// Messages that did not go out at once.
+    pub delayed: u64,
+    /// Times that a message was not taken because too many waited.
+    pub would_block: u64,
+    /// Messages that were not completely sent when the peer died.
+    pub dropped: u64,
+    /// Incarnations of the peer that ended.
+    pub deaths: u64,
+    /// What of the peer's made no sense, by name, and how often.
+    pub errors: BTreeMap<String, u64>,
+}
+
 /// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -196,4 +239,7 @@ pub trait Services: Send + Sync {
 
     /// Lists a directory.
     fn list(&self, path: &str) -> Result<Vec<Entry>, ServiceError>;
+
+    /// What has passed through the channels. Takes bounded time.
+    fn channels(&self) -> Channels;
 }

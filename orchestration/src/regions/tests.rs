@@ -1,7 +1,7 @@
 //! Who gets what, and what a VM may not do to it.
 
 use super::*;
-use ivshmem::layout::{LifeState, Liveness};
+use ivshmem::layout::{LifeState, Liveness, Part};
 
 fn machine() -> (MachineFile, Regions) {
     let text = "[clusters.a]\nnodes = 2\n[clusters.b]\nnodes = 1\n[files]\ncapacity = \"1 MiB\"";

@@ -31,3 +31,10 @@ pub fn intruder() {
     let words = control.len() / 8;
     println!("activity {me}: wrote {words} words of the control region, {changed} changed");
 }
+
+/// Says how many words of its cluster's pool it can use.
+pub fn pool() {
+    let pool = cyanea::pool().expect("a node has its cluster's pool");
+    pool.iter().for_each(|word| word.store(0, SeqCst));
+    println!("activity {} has {} words", cyanea::activity().index, pool.len());
+}

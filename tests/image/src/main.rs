@@ -4,7 +4,9 @@
 mod files;
 mod isolation;
 mod life;
+mod nonsense;
 mod pipes;
+mod scribbler;
 mod sharing;
 
 use node::program;
@@ -32,6 +34,9 @@ fn main() {
         program!("source", pipes::source),
         program!("private", pipes::private),
         program!("intruder", isolation::intruder),
+        program!("pool", isolation::pool),
+        program!("nonsense", nonsense::nonsense),
+        program!("scribbler", scribbler::scribbler),
         program!("files", files::conformance),
         program!("files-and-echo", files_and_echo),
         program!("filler", files::filler),

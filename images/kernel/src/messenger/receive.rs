@@ -13,6 +13,7 @@ use super::{CallError, Core, Messenger, Refusal, incarnation};
 use crate::executor::lock;
 use crate::membership::{Membership, Utility};
 use crate::patience::Patience;
+use crate::protocol::monitor::Fault;
 use crate::protocol::{Incarnation, Peer};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -185,7 +186,7 @@ impl Messenger {
             Kind::Cancel => lock(&self.core).served.take_back(from, header.request),
             Kind::Notice => match self.notices.get() {
                 Some(notices) => notices.take(from, header.pipe, header.request, body),
-                None => lock(&self.core).dropped += 1,
+                None => lock(&self.core).faults.count(from.peer, Fault::Notice),
             },
             // The core took them.
             Kind::Reply | Kind::Refuse => {}
@@ -197,29 +198,30 @@ impl Core {
     /// Looks for messages up to so many times. Replies go to whoever waits for
     /// them, all else to `inbox`, in order.
     fn poll(&mut self, now_ns: u64, rang: bool, polls: u32, inbox: &mut Inbox) -> bool {
-        let Self { endpoint, calls, served, dropped, .. } = self;
+        let Self { endpoint, calls, served, faults, .. } = self;
         let mut take = |event: Event| match event {
             Event::Message { from, header, mut body } => {
                 let from = incarnation(from);
-                let is_good = match header.kind {
-                    Kind::Reply => calls.finish(header.request, from, Ok(body)),
+                let (is_good, fault) = match header.kind {
+                    Kind::Reply => (calls.finish(header.request, from, Ok(body)), Fault::Reply),
                     Kind::Refuse => {
                         let why = CallError::Refused(Refusal::from_body(&mut body));
-                        calls.finish(header.request, from, Err(why))
+                        (calls.finish(header.request, from, Err(why)), Fault::Reply)
                     }
-                    Kind::Request if !served.admit(from.peer) => false,
+                    Kind::Request if !served.admit(from.peer) => (false, Fault::Flood),
                     Kind::Request | Kind::Notice | Kind::Cancel => {
-                        inbox.push(Received::Message(from, header, body));
-                        true
+                        return inbox.push(Received::Message(from, header, body));
                     }
                 };
-                *dropped += u64::from(!is_good);
+                if !is_good {
+                    faults.count(from.peer, fault);
+                }
             }
             Event::PeerDied(dead) => {
                 calls.bury(incarnation(dead));
                 inbox.push(Received::Death(incarnation(dead)));
             }
-            Event::Malformed { .. } => *dropped += 1,
+            Event::Malformed { from, error } => faults.count(Peer(from.peer), error.into()),
         };
         if endpoint.poll(now_ns, rang, &mut take) {
             return true;

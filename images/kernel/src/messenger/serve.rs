@@ -50,6 +50,8 @@ pub enum Refusal {
     Undecodable = 2,
     /// The reply would be longer than a message may be.
     ReplyTooLong = 3,
+    /// The request has more in it than its pipe takes.
+    BeyondLimit = 4,
 }
 
 impl Refusal {
@@ -58,6 +60,7 @@ impl Refusal {
         match body.bytes() {
             [1] => Self::NoSuchPipe,
             [3] => Self::ReplyTooLong,
+            [4] => Self::BeyondLimit,
             _ => Self::Undecodable,
         }
     }
@@ -69,6 +72,7 @@ impl fmt::Display for Refusal {
             Self::NoSuchPipe => "the VM that was asked does not serve that pipe",
             Self::Undecodable => "the VM that was asked could not decode the request",
             Self::ReplyTooLong => "the reply is longer than a message may be",
+            Self::BeyondLimit => "the request has more in it than the VM that was asked takes",
         })
     }
 }
@@ -220,7 +224,9 @@ impl Messenger {
 
     /// Tells a caller that its request, which was admitted, is not served.
     fn refuse(self: &Arc<Self>, to: Incarnation, request: Header, why: Refusal) {
-        lock(&self.core).dropped += 1;
+        if let Some(fault) = why.fault() {
+            lock(&self.core).faults.count(to.peer, fault);
+        }
         let messenger = self.clone();
         self.spawn(async move {
             let header = Header { kind: Kind::Refuse, ..request };

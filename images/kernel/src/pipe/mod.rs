@@ -48,14 +48,14 @@ pub const MAX_MESSAGE: usize = 56 * 1024;
 
 /// Bytes of messages, each with [`OVERHEAD`], that a sending end may have at its
 /// pipe, unread or under way.
-pub const WINDOW: u32 = 128 * 1024;
+pub const WINDOW: u32 = 256 * 1024;
 
 /// What a message takes of the window beyond its bytes: it is kept somewhere.
 pub const OVERHEAD: u32 = 64;
 
 /// Most sending ends of a pipe that are open or of which something is unread: so
 /// its unread messages take at most 16 MiB.
-pub const MAX_SENDERS: usize = 128;
+pub const MAX_SENDERS: usize = 64;
 
 /// Most sending ends of a pipe that one activity has. Its threads can share one.
 pub const MAX_SENDERS_OF_ONE: usize = 16;

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Most bytes of output in one request.
+pub const MAX_OUTPUT: usize = 32 * 1024;
+
 /// What can be said to the launcher.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<'a> {
@@ -15,7 +18,7 @@ pub enum Request<'a> {
         index: u16,
         /// 1: standard output, 2: standard error.
         fd: u8,
-        /// What it wrote.
+        /// What it wrote, at most [`MAX_OUTPUT`].
         #[serde(borrow, with = "serde_bytes")]
         bytes: &'a [u8],
     },

@@ -6,6 +6,7 @@
 
 pub mod files;
 pub mod launcher;
+pub mod monitor;
 pub mod node;
 pub mod tasks;
 
@@ -26,6 +27,8 @@ pub enum Pipe {
     Tasks = 3,
     /// [`launcher`]: served by the launcher, peer 0.
     Launcher = 4,
+    /// [`monitor`]: served by every VM and the launcher.
+    Monitor = 5,
 }
 
 /// Identifies a peer on the rings: the launcher is 0, VMs count from 1.

@@ -2,7 +2,7 @@
 
 use super::FileSystem;
 use kernel::messenger::{Messenger, Outcome, Refusal, Request, Service};
-use kernel::protocol::{Pipe, decode, encode};
+use kernel::protocol::{Pipe, decode, encode, files};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An activity of `files`.
@@ -18,6 +18,9 @@ impl Service for FilesService {
         let Ok(asked) = decode(request.body.bytes()) else {
             return Outcome::Refuse(Refusal::Undecodable);
         };
+        if matches!(asked, files::Request::Write { data, .. } if data.len() > files::MAX_DATA) {
+            return Outcome::Refuse(Refusal::BeyondLimit);
+        }
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         let now_ns = self.messenger.wall_clock_ns();
         Outcome::reply(encode(&self.files.handle(request.from, request.id, asked, now_ns, &mut buffer)))

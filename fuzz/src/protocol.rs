@@ -1,0 +1,123 @@
+//! Headers and bodies as bytes: all that crosses a ring.
+//!
+//! The first byte says as what the others are read. Checked: what decodes
+//! encodes to something that decodes to the same.
+
+use kernel::membership::{Description, PeerDescription, Role, Utility};
+use kernel::protocol::tasks::{Activity, End, Program, TaskForce, TaskForceId};
+use kernel::protocol::{Incarnation, Peer, decode, encode, files, launcher, monitor, node, tasks};
+use transport::link::Malformed;
+use transport::wire::{HEADER_BYTES, Header, Kind};
+use utility::tasks::record::Record;
+
+macro_rules! bodies {
+    ($($number:literal: $type:ty),* $(,)?) => {
+        /// Reads bytes as the body of that number.
+        fn body(number: u8, bytes: &[u8]) {
+            match number % 16 {
+                $($number => if let Ok(message) = decode::<$type>(bytes) {
+                    let again = encode(&message);
+                    assert_eq!(decode::<$type>(&again).as_ref(), Ok(&message));
+                },)*
+                _ => header(bytes),
+            }
+        }
+    };
+}
+
+bodies! {
+    0: files::Request<'_>,
+    1: files::Response<'_>,
+    2: tasks::Request,
+    3: tasks::Response,
+    4: node::Request,
+    5: node::Response,
+    6: launcher::Request<'_>,
+    7: launcher::Response,
+    8: Description,
+    9: Record,
+    10: monitor::Request,
+    11: monitor::Response,
+}
+
+fn header(bytes: &[u8]) {
+    let Some((bytes, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return };
+    match Header::decode(bytes) {
+        Ok(header) => assert_eq!(&header.encode(), bytes),
+        Err(error) => assert_eq!(error, Malformed::Header),
+    }
+}
+
+/// Runs one input.
+pub fn run(data: &[u8]) {
+    if let Some((&number, bytes)) = data.split_first() {
+        body(number, bytes);
+    }
+}
+
+/// Inputs to start from: a body or two of each kind.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let seed = |number: u8, bytes: Vec<u8>| [vec![number], bytes].concat();
+    let who = Incarnation { peer: Peer(3), generation: 2 };
+    let task_force = TaskForceId(9);
+    let program = Program { name: "wordcount".into(), arguments: vec!["/input".into(), "-v".into()] };
+    let handle = files::Handle { inode: 4, generation: 1 };
+    let activity = Activity { node: who, end: Some(End::Exited(3)) };
+    let header = Header { kind: Kind::Reply, pipe: 2, request: 77, trace: 1 };
+    let description = Description {
+        name: "small".into(),
+        clusters: vec!["a".into()],
+        ethernets: vec![],
+        adds_distance: false,
+        peers: vec![
+            PeerDescription { name: "launcher".into(), role: Role::Launcher, cluster: None },
+            PeerDescription {
+                name: "files-a0".into(),
+                role: Role::Utility(Utility::Files),
+                cluster: Some(0),
+            },
+        ],
+    };
+    let create =
+        tasks::Request::Create { program: program.clone(), activities: 4, output: Peer::LAUNCHER, stream: 1 };
+    let start = node::Request::Start {
+        task_force,
+        index: 1,
+        members: vec![who, who],
+        program: program.clone(),
+        output: Peer::LAUNCHER,
+        stream: 1,
+    };
+    let ended = TaskForce { id: task_force, program: program.clone(), activities: vec![activity] };
+    let channel = monitor::Channel {
+        peer: Peer(3),
+        sent: 9,
+        sent_bytes: 900,
+        received: 8,
+        received_bytes: 800,
+        doorbells: 7,
+        delayed: 6,
+        would_block: 5,
+        dropped: 4,
+        deaths: 3,
+        faults: vec![(monitor::Fault::Body, 2)],
+    };
+    let entry = files::Entry { name: b"name".to_vec(), inode: 4, kind: files::FileKind::Regular };
+    vec![
+        seed(0, encode(&files::Request::Write { handle, offset: Some(5), data: b"some data" })),
+        seed(0, encode(&files::Request::Rename { from: b"/a", to: b"/b/c" })),
+        seed(1, encode(&files::Response::Ok(files::Reply::Entries { entries: vec![entry], next: Some(2) }))),
+        seed(1, encode(&files::Response::Ok(files::Reply::Data(b"some data")))),
+        seed(2, encode(&create)),
+        seed(3, encode(&tasks::Response::Ok(tasks::Reply::Ended(ended)))),
+        seed(4, encode(&start)),
+        seed(5, encode(&node::Response::Err(node::Refusal::UnknownProgram(vec!["echo".into()])))),
+        seed(6, encode(&launcher::Request::Output { stream: 1, index: 2, fd: 1, bytes: b"hello" })),
+        seed(7, encode::<launcher::Response>(&())),
+        seed(8, encode(&description)),
+        seed(9, encode(&Record::new(task_force, program, &[who], (who, 5), (Peer::LAUNCHER, 1)))),
+        seed(10, encode(&monitor::Request::Channels)),
+        seed(11, encode::<monitor::Response>(&vec![channel])),
+        seed(15, header.encode().to_vec()),
+    ]
+}

@@ -1,0 +1,143 @@
+//! The pipe of a VM's monitor: what has passed through its channels, and what
+//! was wrong with it. Every VM serves it, the launcher as well.
+
+use super::Peer;
+use alloc::vec::Vec;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+use transport::link::Malformed;
+extern crate alloc;
+
+/// What can be asked of a monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// What has passed through each channel since the VM started.
+    Channels,
+}
+
+/// The answer: the VM's channels to all of its peers.
+pub type Response = Vec<Channel>;
+
+/// One end of a channel: what a VM knows of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// Messages sent.
+    pub sent: u64,
+    /// Bytes of these, headers included.
+    pub sent_bytes: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Bytes of these, headers included.
+    pub received_bytes: u64,
+    /// Doorbells rung for the peer.
+    pub doorbells: u64,
+    /// Messages that did not go out at once.
+    pub delayed: u64,
+    /// Times that a message was not taken because too many waited.
+    pub would_block: u64,
+    /// Messages that were not completely sent when the peer died.
+    pub dropped: u64,
+    /// Incarnations of the peer that ended.
+    pub deaths: u64,
+    /// What of the peer's made no sense, and how often; what never happened is left out.
+    pub faults: Vec<(Fault, u64)>,
+}
+
+/// What was wrong with something that a peer sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Fault {
+    /// A slot said that it uses more or less than it can.
+    Slot,
+    /// A message went on without a beginning, or began within another one.
+    Order,
+    /// A message was longer than the longest.
+    TooLong,
+    /// A message was shorter than its header.
+    TooShort,
+    /// A header was of an unknown kind, or used what is reserved.
+    Header,
+    /// A slot named pages that do not exist.
+    Reference,
+    /// The stream to the peer did not begin, or go on, as streams do.
+    Broken,
+    /// A position was one that the peer cannot be at.
+    Position,
+    /// A slot or frame was of another generation, of the peer or of this VM.
+    Stale,
+    /// A request's body did not decode.
+    Body,
+    /// A request had more bytes in it than its pipe takes.
+    Limit,
+    /// A request was for a pipe that this VM does not serve.
+    Pipe,
+    /// A request was one more than is served of a peer at a time.
+    Flood,
+    /// A reply was to nothing that was asked of that peer.
+    Reply,
+    /// A notice came where nobody takes any.
+    Notice,
+}
+
+impl Fault {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 15] = [
+        Self::Slot,
+        Self::Order,
+        Self::TooLong,
+        Self::TooShort,
+        Self::Header,
+        Self::Reference,
+        Self::Broken,
+        Self::Position,
+        Self::Stale,
+        Self::Body,
+        Self::Limit,
+        Self::Pipe,
+        Self::Flood,
+        Self::Reply,
+        Self::Notice,
+    ];
+
+    /// Its name, as people and scripts see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Slot => "slot",
+            Self::Order => "order",
+            Self::TooLong => "too_long",
+            Self::TooShort => "too_short",
+            Self::Header => "header",
+            Self::Reference => "reference",
+            Self::Broken => "broken",
+            Self::Position => "position",
+            Self::Stale => "stale",
+            Self::Body => "body",
+            Self::Limit => "limit",
+            Self::Pipe => "pipe",
+            Self::Flood => "flood",
+            Self::Reply => "reply",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::Slot => Self::Slot,
+            Malformed::Order => Self::Order,
+            Malformed::TooLong => Self::TooLong,
+            Malformed::TooShort => Self::TooShort,
+            Malformed::Header => Self::Header,
+            Malformed::Reference => Self::Reference,
+            Malformed::Broken => Self::Broken,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
