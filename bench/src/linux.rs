@@ -16,6 +16,7 @@ use crate::Bench;
 use crate::boot;
 use crate::machine::numbers;
 use crate::messages::{self, Found};
+use crate::pipes;
 use crate::report::median;
 use anyhow::{Context, Result, ensure};
 use orchestration::placement::Topology;
@@ -61,14 +62,16 @@ pub fn virtual_machines(bench: &mut Bench) -> Result<()> {
     let kernel = first_of(&packages, &["boot"], "vmlinuz")?;
     let initramfs = bench.folder.path().join("initramfs");
     std::fs::write(&initramfs, initramfs::archive(&packages, &folder.join("bench-linux"))?)?;
-    let (mut linux, mut cyanea, mut main) = (Linux::default(), Found::default(), Vec::new());
+    let (mut linux, mut cyanea) = (Linux::default(), Found::default());
+    let (mut main, mut bulk) = (Vec::new(), Vec::new());
     for turn in 1..=TURNS {
         bench.say(&format!("two VMs of Cyanea, two Linux VMs: {turn} of {TURNS}"));
         cyanea.extend(messages::measure(bench, &messages::machine()?, CYANEA_ROUNDS)?);
         main.push(boot::until_main(bench)?);
+        bulk.extend(pipes::measure(bench, CYANEA_ROUNDS)?.0);
         pair(bench, &Boot { kernel: &kernel, initramfs: &initramfs }, &mut linux)?;
     }
-    report(bench, &cyanea, median(main), &linux);
+    report(bench, &cyanea, (median(main), median(bulk)), &linux);
     Ok(())
 }
 
@@ -90,7 +93,8 @@ fn pair(bench: &Bench, boot: &Boot<'_>, linux: &mut Linux) -> Result<()> {
 }
 
 /// What is compared with what.
-fn report(bench: &mut Bench, cyanea: &Found, main: f64, linux: &Linux) {
+/// `main` in milliseconds, `bulk` in megabytes a second.
+fn report(bench: &mut Bench, cyanea: &Found, (main, bulk): (f64, f64), linux: &Linux) {
     let trip = ("two Linux VMs, TCP over virtio-net", linux.of("tcp-trip"));
     let local = ("one Linux VM, Unix socket", linux.of("unix-trip"));
     let report = &mut bench.report;
@@ -107,6 +111,8 @@ fn report(bench: &mut Bench, cyanea: &Found, main: f64, linux: &Linux) {
     report.compare("null RPC between VMs, program's thread", rpc, local, None);
     let started = ("Linux: to the first user program", median(linux.boot.clone()));
     report.compare("boot: start of QEMU to main", (main, "ms"), started, None);
+    let tcp = ("two Linux VMs, TCP over virtio-net", linux.speed("tcp-bulk"));
+    report.compare("bulk: pipe between two VMs", (bulk, "MB/s"), tcp, None);
     let copy = ("copy in the same Linux VM", linux.speed("copy"));
     report.compare("bulk: two Linux VMs, TCP over virtio-net", (linux.speed("tcp-bulk"), "MB/s"), copy, None);
 }

@@ -194,10 +194,11 @@ sent to the other since it started and received from it; DELAYED messages did no
 BLOCKED ones were refused, DROPPED ones were not completely sent when the other VM died, DEATHS of
 which there were so many. ERRORS say what of the other VM's made no sense:
   slot, order, too_long, too_short, header, reference, position, broken   nonsense on the way itself
-  stale    slots or frames of another generation of either VM
-  body     requests that do not decode          limit    requests with more in them than is taken
-  pipe     requests to pipes nobody serves      flood    requests beyond what is served at a time
-  reply    replies to nothing that was asked    notice   notices that nobody takes")]
+  stale    slots or frames of another generation of either VM, messages to ends of pipes that are gone
+  body     requests and notices that do not decode      limit    requests with more in them than is taken
+  pipe     requests to pipes that do not exist          flood    requests beyond what is served at a time
+  reply    replies to nothing that was asked            notice   notices that nobody takes
+  rights   pipes that are not for whoever asked         credit   messages beyond what a pipe takes unread")]
 pub struct Ps {
     #[command(flatten)]
     pub target: Target,

@@ -26,6 +26,7 @@ mod wait;
 
 use crate::executor::{Executor, lock};
 use crate::membership::{Membership, Role, Utility};
+use crate::protocol::monitor::Fault;
 use crate::protocol::{Incarnation, Peer, Pipe};
 use crate::waiters::{Waiters, Window};
 use calls::Calls;
@@ -107,6 +108,10 @@ pub trait NoticeHandler: Send + Sync {
     fn take(&self, from: Incarnation, pipe: u32, word: u64, body: Body);
     /// An incarnation died.
     fn died(&self, who: Incarnation);
+    /// What was wrong with what a peer sent here, and how often.
+    fn faults(&self, _peer: Peer) -> Vec<(Fault, u64)> {
+        Vec::new()
+    }
 }
 
 /// Requests and replies between this VM and its peers.

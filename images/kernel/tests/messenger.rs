@@ -457,3 +457,23 @@ fn both_ends_of_a_pipe_learn_of_a_death() {
         assert_eq!(block_on(near.receive()).unwrap_err(), ReceiveError::Ended);
     });
 }
+
+#[test]
+fn what_is_wrong_with_notices_is_counted_with_their_channel() {
+    let world = World::new();
+    let pipes = Pipes::new(world.messengers[1].clone());
+    world.messengers[1].on_notice(pipes);
+    world.run(|world| {
+        let bad = [0xff; 20];
+        block_on(world.messengers[0].notify_wait(first(1), 0, u64::MAX, &[&bad[..]])).unwrap();
+        let faults = |peer: u16| {
+            let channels = world.messengers[1].channels();
+            channels.into_iter().find(|end| end.peer == Peer(peer)).expect("a channel").faults
+        };
+        while faults(0).is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(faults(0).iter().map(|(_, count)| count).sum::<u64>(), 1, "{:?}", faults(0));
+        assert_eq!(faults(2), []);
+    });
+}

@@ -115,7 +115,15 @@ fn every_kind_of_nonsense_is_counted_under_its_name() {
         assert_eq!(errors(&machine, vm, "node-a0"), [""; 0]);
         let mut running = machine.start_program(1, &["nonsense", vm]);
         running.wait_for(&format!("told {vm}"));
-        wait_until("all of it is counted", || errors(&machine, vm, "node-a0") == expected);
+        let mut counted = Vec::new();
+        wait_until("all of it is counted", || {
+            let now = errors(&machine, vm, "node-a0");
+            if now != counted {
+                println!("{vm} has counted {now:?}");
+                counted = now;
+            }
+            counted == expected
+        });
         let table = machine.call(&["ps", "--channels"]).well();
         let line = table.lines().find(|line| line.starts_with(vm) && line.contains(" node-a0 "));
         let line = line.unwrap_or_else(|| panic!("no line for {vm} and node-a0: {table}"));

@@ -41,9 +41,18 @@ impl Refusal {
 impl Messenger {
     /// What is known of this VM's channels to all of its peers.
     pub fn channels(&self) -> monitor::Response {
-        let core = lock(&self.core);
-        let ends = core.endpoint.peers().filter_map(|peer| Some((Peer(peer), core.endpoint.counters(peer)?)));
-        ends.map(|(peer, counters)| end(peer, counters, core.faults.of(peer))).collect()
+        let ends: Vec<_> = {
+            let core = lock(&self.core);
+            let peers = core.endpoint.peers().map(|peer| (Peer(peer), core.endpoint.counters(peer)));
+            peers.map(|(peer, counters)| (peer, counters, core.faults.of(peer))).collect()
+        };
+        let with_notices = |(peer, counters, mut faults): (Peer, _, [u64; Fault::ALL.len()])| {
+            // Not under the core's lock: whoever takes notices has locks of its own.
+            let notices = self.notices.get().map(|notices| notices.faults(peer)).unwrap_or_default();
+            notices.into_iter().for_each(|(fault, count)| faults[fault as usize] += count);
+            Some(end(peer, counters?, faults))
+        };
+        ends.into_iter().filter_map(with_notices).collect()
     }
 
     /// How often a peer's messages made no sense here, in that way.

@@ -2,7 +2,8 @@
 
 use super::{Body, Pipes};
 use crate::messenger::{Messenger, NoticeHandler};
-use crate::protocol::Incarnation;
+use crate::protocol::monitor::Fault;
+use crate::protocol::{Incarnation, Peer};
 use std::future::Future;
 use std::pin::Pin;
 use transport::SendError;
@@ -67,5 +68,17 @@ impl NoticeHandler for Pipes {
 
     fn died(&self, who: Incarnation) {
         self.died(who);
+    }
+
+    fn faults(&self, peer: Peer) -> Vec<(Fault, u64)> {
+        let counters = self.counters(peer);
+        vec![
+            (Fault::Pipe, counters.no_such_pipe),
+            (Fault::Rights, counters.not_allowed),
+            (Fault::Flood, counters.too_many),
+            (Fault::Body, counters.malformed),
+            (Fault::Credit, counters.overrun),
+            (Fault::Stale, counters.stale),
+        ]
     }
 }

@@ -64,25 +64,32 @@ pub enum Fault {
     Broken,
     /// A position was one that the peer cannot be at.
     Position,
-    /// A slot or frame was of another generation, of the peer or of this VM.
+    /// A slot, frame or notice was of another generation: of the peer, of this
+    /// VM, or of an end of a pipe.
     Stale,
-    /// A request's body did not decode.
+    /// The body of a request, or of a notice, did not decode.
     Body,
     /// A request had more bytes in it than its pipe takes.
     Limit,
-    /// A request was for a pipe that this VM does not serve.
+    /// A request was for a pipe that this VM does not serve, or for a sending end
+    /// of one that does not exist.
     Pipe,
-    /// A request was one more than is served of a peer at a time.
+    /// A request was one more than is served of a peer at a time, or for one more
+    /// sending end than there may be.
     Flood,
     /// A reply was to nothing that was asked of that peer.
     Reply,
     /// A notice came where nobody takes any.
     Notice,
+    /// A sending end was asked for by somebody whom the pipe is not for.
+    Rights,
+    /// A message came through a pipe without the credit for it.
+    Credit,
 }
 
 impl Fault {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Slot,
         Self::Order,
         Self::TooLong,
@@ -98,6 +105,8 @@ impl Fault {
         Self::Flood,
         Self::Reply,
         Self::Notice,
+        Self::Rights,
+        Self::Credit,
     ];
 
     /// Its name, as people and scripts see it.
@@ -118,6 +127,8 @@ impl Fault {
             Self::Flood => "flood",
             Self::Reply => "reply",
             Self::Notice => "notice",
+            Self::Rights => "rights",
+            Self::Credit => "credit",
         }
     }
 }
