@@ -115,9 +115,9 @@ impl Messenger {
     /// Sleeps until somebody rings or pokes, or a timer is due; not at all if
     /// there is something to do. Of a message that is held until its time comes
     /// the last part is polled for, unless somebody else wants the processor.
-    /// Whether a doorbell rang, if it slept.
+    /// Whether a doorbell rang; `None` while such a message is polled for.
     fn sleep(&self) -> Option<bool> {
-        let mut rang = None;
+        let mut rang = Some(false);
         self.asleep.store(true, Ordering::Relaxed);
         // SYNC: messenger-asleep, with `poke`: either it sees that this thread
         // sleeps, or this thread sees what it was called for. That is looked at
@@ -130,8 +130,10 @@ impl Messenger {
             drop(core);
             let early = if self.may_spin() { SHORT_NS } else { 0 };
             let due = due.map(|due| due.saturating_sub(early));
-            let may_sleep = may_sleep && due.is_none_or(|due| due > self.now_ns());
-            if may_sleep {
+            let is_due_soon = due.is_some_and(|due| due <= self.now_ns());
+            if is_due_soon {
+                rang = None;
+            } else if may_sleep {
                 rang = Some(self.platform.wait(due.into_iter().chain(self.timers.earliest()).min()));
             }
         }
