@@ -64,6 +64,9 @@ enum Source {
     Greeting(usize),
 }
 
+/// How long the driver waits at the most while a VM boots.
+const TICK: Duration = Duration::from_millis(250);
+
 impl Driver {
     fn run(mut self) {
         self.start_all();
@@ -204,7 +207,23 @@ impl Driver {
     }
 
     /// Waits until something can be done.
-    fn wait(&self) -> Vec<Source> {
+    fn wait(&mut self) -> Vec<Source> {
+        let start = Instant::now();
+        let left = self.next_deadline().map(|deadline| deadline.saturating_duration_since(start));
+        // While a VM boots, at the latest after a tick: so it shows if time jumped.
+        let is_booting = self.vms.iter().any(|vm| vm.ready_by.is_some());
+        let left = left.map(|left| if is_booting { left.min(TICK) } else { left });
+        let sources = self.wait_for(left.map(|left| left + Duration::from_micros(100)));
+        let late = start.elapsed().saturating_sub(left.unwrap_or(Duration::MAX));
+        if late > TICK {
+            // The host stood still: the VMs did not get that time either.
+            self.vms.iter_mut().filter_map(|vm| vm.ready_by.as_mut()).for_each(|by| *by += late);
+        }
+        sources
+    }
+
+    /// The same, for so long at most.
+    fn wait_for(&self, timeout: Option<Duration>) -> Vec<Source> {
         let mut sources = vec![Source::Wake];
         let mut list = vec![PollFd::new(&*self.wake, PollFlags::IN)];
         for (index, vm) in self.vms.iter().enumerate() {
@@ -222,10 +241,8 @@ impl Driver {
                 sources.push(Source::Greeting(index));
             }
         }
-        let timeout = self.next_deadline().map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(100);
-            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
-        });
+        let timeout = timeout
+            .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
         match poll(&mut list, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             // Only a lack of the host's own memory: no reason to spin.
