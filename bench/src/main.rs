@@ -11,6 +11,7 @@
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
 //! * [`messages`]: round trips between VMs.
 //! * [`pipes`]: bulk through pipes.
+//! * [`distance`]: what messages cost at a distance, of what they shall.
 //! * [`talkers`]: many VMs talking at once, and two among many.
 //! * [`linux`]: two Linux VMs beside them; only where it is asked for.
 //! * [`files`]: reading, copying in, and the death of a server.
@@ -19,6 +20,7 @@
 
 mod bare;
 mod boot;
+mod distance;
 mod files;
 mod linux;
 mod machine;
@@ -67,13 +69,14 @@ impl Bench {
 type Part = (&'static str, fn(&mut Bench) -> Result<()>);
 
 /// What is measured if nobody says what.
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("ring", ring::host_threads),
     ("boot", boot::one_vm),
     ("up", machine::up),
     ("idle", machine::idle),
     ("messages", messages::round_trips),
     ("pipes", pipes::bulk),
+    ("distance", distance::ratios),
     ("talkers", talkers::talkers),
     ("peers", talkers::peers),
     ("files", files::files),

@@ -68,6 +68,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         name: "small".into(),
         clusters: vec!["a".into()],
         ethernets: vec![],
+        adds_distance: false,
         peers: vec![
             PeerDescription { name: "launcher".into(), role: Role::Launcher, cluster: None },
             PeerDescription {

@@ -6,14 +6,22 @@
 
 use crate::input::Input;
 use ivshmem::layout::{HEADER_BYTES, MAX_PARTS, Part, Region, RegionKind, fixed_parts};
-use kernel::membership::{Description, Membership, PeerDescription, Role, Utility};
+use kernel::membership::{Description, Distance, Membership, PeerDescription, Role, Utility};
 use kernel::protocol::{Incarnation, Peer};
 use std::sync::atomic::Ordering::Relaxed;
+use transport::link::delay::MOST_DELAY_NS;
 use transport::memory::{LINE, SharedMemory, WORD};
 
 const KINDS: [RegionKind; 4] = [RegionKind::Control, RegionKind::Pair, RegionKind::Utility, RegionKind::Pool];
-const PARTS: [Part; 6] =
-    [Part::Description, Part::Liveness, Part::RingFromLower, Part::RingFromHigher, Part::Tables, Part::Pages];
+const PARTS: [Part; 7] = [
+    Part::Description,
+    Part::Liveness,
+    Part::RingFromLower,
+    Part::RingFromHigher,
+    Part::Tables,
+    Part::Pages,
+    Part::Delays,
+];
 
 /// A machine of two VMs.
 fn description() -> Description {
@@ -22,6 +30,7 @@ fn description() -> Description {
         name: "small".into(),
         clusters: vec!["a".into()],
         ethernets: vec![],
+        adds_distance: true,
         peers: vec![
             PeerDescription { name: "launcher".into(), role: Role::Launcher, cluster: None },
             peer("node-a0", Role::Node),
@@ -66,6 +75,10 @@ fn open(memory: &SharedMemory, kind: RegionKind) {
 }
 
 fn ask(membership: &Membership) {
+    for distance in Distance::ALL {
+        let delay = membership.delay(distance);
+        assert!(delay.is_none_or(|delay| delay.ns() <= MOST_DELAY_NS));
+    }
     let peers = membership.description().peers.len() as u16;
     for peer in (0..=peers).map(Peer).chain([Peer(u16::MAX)]) {
         let liveness = membership.liveness(peer);

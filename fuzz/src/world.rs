@@ -323,6 +323,7 @@ fn membership() -> Membership {
         name: "fuzz".into(),
         clusters: vec!["a".into()],
         ethernets: vec![],
+        adds_distance: false,
         peers: peers.collect(),
     };
     let (parts, bytes) = Membership::parts(&description);

@@ -86,6 +86,9 @@ pub enum Part {
     PagesFromLower = 7,
     /// Pair: the pages that the peer with the higher id lends.
     PagesFromHigher = 8,
+    /// Control, of a machine with distance: what it adds to messages, one word
+    /// of nanoseconds per distance.
+    Delays = 9,
 }
 
 /// Where on the VM's PCI bus a device is: slot and function.

@@ -18,6 +18,8 @@ pub enum Command {
     Up(Up),
     /// Run a program on a machine
     Run(Run),
+    /// Make messages cost what the machine's file says
+    Calibrate(Calibrate),
     /// Copy a file between host and machine
     Cp(Cp),
     /// List a directory of a machine
@@ -132,6 +134,24 @@ impl Run {
         }
         Ok((activities, words))
     }
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea calibrate
+  cyanea calibrate --json | jq '.distances[] | {distance, ratio}'
+
+Measures what an empty message costs between two activities on one node, within a cluster and
+between clusters, and adds to each what it lacks so that they come out as [locality] in the
+machine's file has it. `up` does it once; do it again when the host has become slower or faster.
+NATURAL is what a message costs with nothing added; `cyanea run --activities 8 distance` measures
+what it costs now. Programs that run meanwhile spoil the result.")]
+pub struct Calibrate {
+    #[command(flatten)]
+    pub target: Target,
+    /// As JSON, in nanoseconds
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

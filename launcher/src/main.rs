@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod calibrate;
 mod channels;
 mod client;
 mod detach;
@@ -31,6 +32,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Up(up) if up.detach => detach::start(&up),
         Command::Up(up) => up::run(&up),
         Command::Run(run) => client::run(&run),
+        Command::Calibrate(calibrate) => calibrate::run(&calibrate),
         Command::Cp(cp) => client::copy(&cp),
         Command::Ls(ls) => client::list(&ls),
         Command::Ps(ps) if ps.channels => channels::show(&ps),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use orchestration::client::Client;
 use orchestration::control::Services;
 use orchestration::image::Images;
-use orchestration::machine::{Event, Machine, Options, Readiness};
+use orchestration::machine::{Event, Machine, Options, Progress, Readiness};
 use orchestration::machine_file::MachineFile;
 use orchestration::session::{Interrupt, Session, SessionError, Stop};
 use orchestration::state_directory::StateDirectory;
@@ -29,24 +29,19 @@ pub fn run(up: &Up) -> Result<u8> {
     }
     let interrupt = Interrupt::default();
     end_on_signals(interrupt.clone())?;
-    let started = Instant::now();
-    let session = match start(up, &interrupt) {
-        Ok(session) => session,
+    let (session, message) = match start(up, &interrupt) {
+        Ok(started) => started,
         Err(error) if up.report => {
             Report::Failed(format!("{error:#}")).send();
             return Ok(1);
         }
         Err(error) => return Err(error),
     };
-    let machine = session.machine();
-    let (name, count) = (&machine.file().name, machine.file().vms.len());
-    let up_in = started.elapsed().as_secs_f64();
-    let message = format!("{name}: {count} VMs up in {up_in:.1} s");
     if up.report {
         crate::detach::let_go(&message)?;
     } else {
         println!("{message}");
-        report_deaths(machine);
+        report_deaths(session.machine());
     }
     let stop = session.wait();
     if matches!(stop, Stop::Interrupted) && !up.report {
@@ -56,7 +51,9 @@ pub fn run(up: &Up) -> Result<u8> {
     Ok(0)
 }
 
-fn start(up: &Up, interrupt: &Interrupt) -> Result<Session> {
+/// Starts the machine; what is to be said of that comes with it.
+fn start(up: &Up, interrupt: &Interrupt) -> Result<(Session, String)> {
+    let started = Instant::now();
     let mut file = MachineFile::load(&up.file)?;
     if let Some(name) = &up.name {
         file = file.named(name).map_err(anyhow::Error::msg)?;
@@ -71,8 +68,15 @@ fn start(up: &Up, interrupt: &Interrupt) -> Result<Session> {
     if up.no_wait {
         options.readiness = Readiness::Spawned;
     }
-    let start = |progress: &dyn orchestration::machine::Progress| -> Result<Session, SessionError> {
-        Session::start(&file, &state, options, progress, interrupt, attach)
+    let start = |progress: &dyn Progress| -> Result<(Session, String), SessionError> {
+        let session = Session::start(&file, &state, options, progress, interrupt, attach)?;
+        let mut message =
+            format!("{}: {} VMs up in {:.1} s", file.name, file.vms.len(), started.elapsed().as_secs_f64());
+        // Images that report nothing run no program either.
+        if file.locality.is_some() && !up.no_wait {
+            message += &calibrate(&file, progress);
+        }
+        Ok((session, message))
     };
     if up.report {
         return Ok(start(&Reporter)?);
@@ -81,6 +85,22 @@ fn start(up: &Up, interrupt: &Interrupt) -> Result<Session> {
     let session = start(&shown);
     shown.finish();
     Ok(session?)
+}
+
+/// Calibrates a machine whose file asks for distance. If that fails, it runs as
+/// well, at the distances that the host has.
+fn calibrate(file: &MachineFile, progress: &dyn Progress) -> String {
+    let (started, count) = (Instant::now(), file.vms.len());
+    progress.step(count, count, "calibrating distances");
+    match crate::calibrate::at_start(&file.name) {
+        Ok(calibration) => {
+            let percent = (calibration.off_by() - 1.0) * 100.0;
+            format!(", distances within {percent:.0} % in {:.1} s", started.elapsed().as_secs_f64())
+        }
+        Err(error) => {
+            format!("; its distances are not calibrated ({error:#}), `cyanea calibrate` tries again")
+        }
+    }
 }
 
 /// Ctrl-C, SIGTERM and a closed terminal end the machine; a second one while

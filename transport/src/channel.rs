@@ -208,6 +208,7 @@ impl Channel {
         let Some(address) = self.address() else { return };
         // What it published completely before it died is as good as ever. More
         // than the link holds is not from it.
+        self.link.link().peer_died();
         for _ in 0..self.link.link().in_flight() {
             match self.link.receive() {
                 Received::Nothing => break,

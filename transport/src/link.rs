@@ -4,11 +4,13 @@
 //! peer, in order, without loss within an epoch (a pair of incarnations), and
 //! never blocks. [`RingLink`] is the link through shared memory, heap or mapped:
 //! short messages in a slot of a ring, longer ones in several, bulk in pages that
-//! a slot names. `net` (a feature) is the link through an Ethernet.
+//! a slot names. `net` (a feature) is the link through an Ethernet. [`delay`] is
+//! a decorator: it puts any link at a distance.
 //!
 //! What a link hands on was written by the peer: it is complete and of bounded
 //! length, nothing more is known of it.
 
+pub mod delay;
 #[cfg(feature = "net")]
 pub mod net;
 
@@ -108,6 +110,10 @@ pub trait Link: Send {
     ///
     /// Whatever was under way either way is forgotten; the link is not armed.
     fn synchronise(&mut self, own: u32, peer: u32);
+
+    /// The peer's incarnation has ended: what it has sent counts as arrived, and
+    /// is received now, before [`Link::end`], or never.
+    fn peer_died(&mut self) {}
 
     /// Ends the epoch, because the peer's incarnation has ended: until the next
     /// one the link does nothing.

@@ -3,10 +3,12 @@
 //! `CYANEA_SEED=N` repeats the runs of a seed.
 #![cfg(not(loom))]
 
-use transport::conformance::conform;
 use transport::conformance::ethernet::Ethernet;
 use transport::conformance::heap::Rings;
+use transport::conformance::{Medium, conform};
 use transport::ethernet::faults::Faults;
+use transport::link::delay::Delay;
+use transport::memory::{SharedMemory, WORD};
 
 /// Runs of each case.
 const TIMES: u64 = 12;
@@ -27,6 +29,21 @@ fn rings_on_the_heap() {
     for (bytes, pages) in [(1024, false), (16 * 1024, false), (1024, true), (16 * 1024, true)] {
         let what = format!("rings of {bytes} bytes, pages: {pages}");
         conform(&what, seed(), TIMES, |_| Box::new(Rings::on_heap(bytes, pages)));
+    }
+}
+
+#[test]
+fn rings_at_a_distance() {
+    for delay_ns in [0, 1, 30_000, 40_000_000] {
+        for (bytes, pages) in [(1024, false), (1024, true), (16 * 1024, true)] {
+            let what = format!("rings of {bytes} bytes, pages: {pages}, {delay_ns} ns away");
+            let make = |_| -> Box<dyn Medium> {
+                let delay = Delay::at(SharedMemory::heap(WORD)).expect("it has a word");
+                delay.set_ns(delay_ns);
+                Box::new(Rings::on_heap(bytes, pages).at_distance(delay))
+            };
+            conform(&what, seed(), TIMES, make);
+        }
     }
 }
 

@@ -24,9 +24,11 @@
 pub mod fs;
 mod host;
 pub mod pipe;
+mod place;
 mod system;
 
 pub use pipe::{mailbox, wait};
+pub use place::{Distance, Place};
 pub use system::{Activity, Error, MAILBOX, Message, Pipes, PoolMemory, System, install};
 
 /// Most bytes of one message between activities.
@@ -35,6 +37,19 @@ pub const MAX_MESSAGE: usize = 56 * 1024;
 /// Which activity of its task force the caller is.
 pub fn activity() -> Activity {
     system::get().activity()
+}
+
+/// Where an activity of the task force is. It does not move.
+///
+/// ```
+/// let me = cyanea::place(cyanea::activity().index).expect("the caller is one");
+/// assert_eq!(me.distance(me), cyanea::Distance::Local);
+/// ```
+///
+/// # Errors
+/// [`Error::NoSuchActivity`].
+pub fn place(of: usize) -> Result<Place, Error> {
+    system::get().place(of)
 }
 
 /// The program's arguments, without its name.

@@ -1,6 +1,7 @@
 //! The seam between programs and the operating system under them.
 
 use crate::pipe::{self, Access, NAME_BYTES, OpenError, Origin, ReceiveError, SendError};
+use crate::place::Place;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -59,6 +60,7 @@ pub const MAILBOX: u64 = 0;
 #[allow(missing_docs, reason = "documented where users call them")]
 pub trait System: Pipes {
     fn activity(&self) -> Activity;
+    fn place(&self, of: usize) -> Result<Place, Error>;
     fn args(&self) -> Vec<String>;
     fn send(&self, to: usize, body: &[u8]) -> Result<(), Error>;
     fn pool(&self) -> Option<PoolMemory>;

@@ -3,13 +3,17 @@
 //! The launcher writes both into the control region: the *description*, once,
 //! and the *liveness table*, whenever a VM starts, is ready or dies. VMs can
 //! only read it. Within one host this is a perfect failure detector.
+//!
+//! In a machine with distance the launcher also writes what each distance adds
+//! to a message. It does so whenever it calibrates; links follow at once.
 
 use crate::protocol::{Incarnation, Malformed, Peer, Pipe, decode, encode};
 use core::sync::atomic::Ordering::{Acquire, Release};
 use ivshmem::layout::{LayoutError, LifeState, Liveness, Part, Region};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use transport::memory::{SharedMemory, WORD};
+use transport::link::delay::Delay;
+use transport::memory::{LINE, SharedMemory, WORD};
 
 /// What a peer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,6 +68,32 @@ pub struct PeerDescription {
     pub cluster: Option<u16>,
 }
 
+/// How far two VMs, or what runs on them, are from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Distance {
+    /// In one VM.
+    Local,
+    /// In one cluster.
+    Within,
+    /// In two clusters.
+    Between,
+}
+
+impl Distance {
+    /// All of them, the nearest first, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Local, Self::Within, Self::Between];
+}
+
+impl fmt::Display for Distance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Within => "within",
+            Self::Between => "between",
+        })
+    }
+}
+
 /// What carries messages between two peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkKind {
@@ -82,16 +112,31 @@ pub struct Description {
     pub clusters: Vec<String>,
     /// Pairs of clusters whose VMs share no memory but a utility's tables.
     pub ethernets: Vec<[u16; 2]>,
+    /// Whether distance is added to messages.
+    pub adds_distance: bool,
     /// All peers by id; the launcher is the first.
     pub peers: Vec<PeerDescription>,
 }
 
 impl Description {
+    fn cluster(&self, peer: Peer) -> Option<u16> {
+        self.peers.get(usize::from(peer.0))?.cluster
+    }
+
+    /// How far two peers are from each other. The launcher is nowhere.
+    pub fn distance(&self, a: Peer, b: Peer) -> Option<Distance> {
+        let (here, there) = (self.cluster(a)?, self.cluster(b)?);
+        Some(match here == there {
+            true if a == b => Distance::Local,
+            true => Distance::Within,
+            false => Distance::Between,
+        })
+    }
+
     /// What carries messages between two peers. The launcher shares memory with all.
     pub fn link(&self, a: Peer, b: Peer) -> LinkKind {
-        let cluster = |peer: Peer| self.peers.get(usize::from(peer.0)).and_then(|peer| peer.cluster);
         let joined = |&[c, d]: &[u16; 2]| [(c, d), (d, c)].map(|(c, d)| (Some(c), Some(d)));
-        let ends = (cluster(a), cluster(b));
+        let ends = (self.cluster(a), self.cluster(b));
         match self.ethernets.iter().any(|pair| joined(pair).contains(&ends)) {
             true => LinkKind::Ethernet,
             false => LinkKind::Memory,
@@ -130,16 +175,25 @@ impl From<LayoutError> for MembershipError {
 pub struct Membership {
     description: Description,
     table: SharedMemory,
+    /// By distance, in a machine that adds any.
+    delays: Option<[Delay; 3]>,
 }
 
 impl Membership {
     /// The parts that a control region for this machine needs, and its size.
-    pub fn parts(description: &Description) -> ([(Part, usize, usize); 2], usize) {
-        let table = (description.peers.len() * WORD).next_multiple_of(64);
-        let text = (WORD + encode(description).len()).next_multiple_of(64);
-        let first = ivshmem::layout::HEADER_BYTES;
-        let parts = [(Part::Liveness, first, table), (Part::Description, first + table, text)];
-        (parts, (first + table + text).next_power_of_two())
+    pub fn parts(description: &Description) -> (Vec<(Part, usize, usize)>, usize) {
+        let table = (description.peers.len() * WORD).next_multiple_of(LINE);
+        let text = (WORD + encode(description).len()).next_multiple_of(LINE);
+        let delays = description.adds_distance.then_some((Part::Delays, LINE));
+        let mut end = ivshmem::layout::HEADER_BYTES;
+        let sizes = [(Part::Liveness, table), (Part::Description, text)].into_iter().chain(delays);
+        let parts = sizes
+            .map(|(part, bytes)| {
+                end += bytes;
+                (part, end - bytes, bytes)
+            })
+            .collect();
+        (parts, end.next_power_of_two())
     }
 
     /// Writes the description into a fresh control region. For the launcher.
@@ -166,7 +220,8 @@ impl Membership {
         if table.len() < description.peers.len() * WORD {
             return Err(LayoutError::Directory.into());
         }
-        Ok(Self { description, table })
+        let delays = description.adds_distance.then(|| delays(region)).transpose()?;
+        Ok(Self { description, table, delays })
     }
 
     /// What the machine is.
@@ -187,6 +242,12 @@ impl Membership {
     pub fn set_liveness(&self, peer: Peer, liveness: Liveness) {
         // SYNC: liveness
         self.table.word(usize::from(peer.0) * WORD).store(liveness.to_word(), Release);
+    }
+
+    /// What this distance adds to each message, in a machine that adds any. The
+    /// launcher sets it.
+    pub fn delay(&self, distance: Distance) -> Option<&Delay> {
+        self.delays.as_ref().map(|delays| &delays[distance as usize])
     }
 
     /// Whether this very incarnation lives.
@@ -219,10 +280,21 @@ impl Membership {
 
     /// The living activities of a utility, those in `own`'s cluster first.
     pub fn nearest(&self, utility: Utility, own: Peer) -> Vec<Peer> {
-        let cluster = |peer: Peer| self.description.peers.get(usize::from(peer.0)).and_then(|p| p.cluster);
+        let cluster = |peer: Peer| self.description.cluster(peer);
         let mut found: Vec<Peer> =
             self.with_role(Role::Utility(utility)).filter(|&peer| self.is_ready(peer)).collect();
         found.sort_by_key(|&peer| cluster(peer) != cluster(own));
         found
     }
+}
+
+/// The delays of a control region, by distance.
+fn delays(region: &Region) -> Result<[Delay; 3], LayoutError> {
+    let part = region.part(Part::Delays)?;
+    let at = |distance| {
+        let word = part.window(distance as usize * WORD, WORD).and_then(Delay::at);
+        word.ok_or(LayoutError::Directory)
+    };
+    let [local, within, between] = Distance::ALL.map(at);
+    Ok([local?, within?, between?])
 }

@@ -86,6 +86,7 @@ impl World {
         let description = Description {
             name: "test".into(),
             ethernets: Vec::new(),
+            adds_distance: false,
             clusters: vec!["a".into()],
             peers: peers
                 .map(|(id, &role)| PeerDescription { name: format!("peer-{id}"), role, cluster: Some(0) })

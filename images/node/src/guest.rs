@@ -9,7 +9,7 @@ use crate::activities::Activities;
 use crate::activity::Activity;
 use crate::console::ConsoleLocks;
 use crate::files::{Files, From, Mode};
-use cyanea::{Error, PoolMemory};
+use cyanea::{Error, Place, PoolMemory};
 use hermit_abi as abi;
 use ivshmem::layout::{Part, Region, RegionKind};
 use kernel::errno::Errno;
@@ -199,6 +199,13 @@ impl cyanea::System for Node {
     fn activity(&self) -> cyanea::Activity {
         let placement = &self.program().placement;
         cyanea::Activity { index: placement.key.1.into(), count: placement.members.len() }
+    }
+
+    fn place(&self, of: usize) -> std::result::Result<Place, Error> {
+        let node = self.program().placement.members.get(of).ok_or(Error::NoSuchActivity)?.peer;
+        let peers = &self.activities.messenger.membership().description().peers;
+        let cluster = peers.get(usize::from(node.0)).and_then(|peer| peer.cluster);
+        Ok(Place { node: node.0.into(), cluster: cluster.map_or(usize::MAX, usize::from) })
     }
 
     fn args(&self) -> Vec<String> {

@@ -37,12 +37,16 @@ use activities::Activities;
 use files::Files;
 use std::sync::Arc;
 
+/// What every image carries, behind its own programs: the launcher calibrates by it.
+const BUILT_IN: &[Program] = &[program!(distance)];
+
 /// What a node image's `main` does: joins the machine, and runs the activities
 /// that `tasks` places here, until the machine ends.
 pub fn main(programs: &[Program]) -> ! {
     let messenger = vm::join();
     let files = Arc::new(Files::new(messenger.clone()));
-    let activities = Activities::new(messenger.clone(), files.clone(), programs.to_vec());
+    let programs = [programs, BUILT_IN].concat();
+    let activities = Activities::new(messenger.clone(), files.clone(), programs);
     let node: &'static guest::Node = Box::leak(Box::new(guest::Node::new(activities.clone(), files)));
     runtime::system::install(node);
     cyanea::install(node);

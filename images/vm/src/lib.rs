@@ -19,8 +19,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::SystemTime;
-use transport::endpoint::{Doorbell, Endpoint, PeerAddress};
+use transport::endpoint::{AttachError, Doorbell, Endpoint, PeerAddress};
+use transport::link::delay::{Delay, Delayed};
 use transport::link::net::Station;
+use transport::link::{Link, RingLink};
 
 /// The runtime as the messenger sees it.
 pub struct Bare;
@@ -98,7 +100,7 @@ fn endpoint(own: Incarnation, membership: &Membership) -> Result<Endpoint, Strin
         .partition(|&peer| description.link(own.peer, peer) == LinkKind::Memory);
     attach_rings(&mut endpoint, own.peer, membership, &near)?;
     if !far.is_empty() {
-        attach_ethernet(&mut endpoint, own.peer, &far)?;
+        attach_ethernet(&mut endpoint, own.peer, membership, &far)?;
     }
     Ok(endpoint)
 }
@@ -116,19 +118,38 @@ fn attach_rings(
         let windows = Region::laid_out(memory, RegionKind::Pair)
             .and_then(|region| pair_windows(&region, own.0, peer))
             .map_err(|error| format!("{what}: {error}"))?;
-        endpoint.attach(peer, windows).map_err(|error| format!("{what}: {error}"))?;
+        let attached = match delay(membership, own, Peer(peer)) {
+            None => endpoint.attach(peer, windows),
+            Some(delay) => RingLink::new(windows, peer, Arc::new(Bare))
+                .map_err(AttachError::from)
+                .and_then(|link| endpoint.attach_link(peer, Box::new(Delayed::new(link, delay)))),
+        };
+        attached.map_err(|error| format!("{what}: {error}"))?;
     }
     Ok(())
 }
 
+/// What distance adds to messages from this peer, if it adds anything.
+fn delay(membership: &Membership, own: Peer, peer: Peer) -> Option<Delay> {
+    membership.delay(membership.description().distance(own, peer)?).cloned()
+}
+
 /// Links through the network card.
-fn attach_ethernet(endpoint: &mut Endpoint, own: Peer, peers: &[Peer]) -> Result<(), String> {
+fn attach_ethernet(
+    endpoint: &mut Endpoint,
+    own: Peer,
+    membership: &Membership,
+    peers: &[Peer],
+) -> Result<(), String> {
     let card = runtime::card::start().ok_or("there is no network card")?;
     let station = Station::new(own.0, Box::new(card), RandomState::new().hash_one(own.0));
     for &Peer(peer) in peers {
-        endpoint
-            .attach_link(peer, Box::new(station.link(peer)))
-            .map_err(|error| format!("network: {error}"))?;
+        let link = station.link(peer);
+        let link: Box<dyn Link> = match delay(membership, own, Peer(peer)) {
+            None => Box::new(link),
+            Some(delay) => Box::new(Delayed::new(link, delay)),
+        };
+        endpoint.attach_link(peer, link).map_err(|error| format!("network: {error}"))?;
     }
     Ok(())
 }

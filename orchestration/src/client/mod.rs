@@ -1,19 +1,24 @@
 //! The launcher as peer 0 on the rings: an ordinary client of the machine's
 //! operating system, which speaks its own messages.
 //!
+//! * `calibrate`: measures what messages cost, and sets what distance adds.
 //! * [`files`]: copies trees in and out, lists directories.
 //! * [`run`]: runs programs as task forces and takes their output.
 //! * [`host`]: the host as the messenger sees it.
 //! * `monitor`: asks all VMs what has passed through their channels.
 //! * `services`: what commands ask of it.
 
+mod calibrate;
 pub mod files;
 pub mod host;
 mod monitor;
 pub mod run;
 mod services;
 
+pub use calibrate::CalibrateError;
+
 use crate::machine::Machine;
+use crate::machine_file::Locality;
 use kernel::messenger::{Messenger, Outcome, Refusal, Request, Service};
 use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode, launcher};
 use std::collections::HashMap;
@@ -38,6 +43,10 @@ pub struct Output {
 pub struct Client {
     messenger: Arc<Messenger>,
     streams: Arc<Streams>,
+    /// What distance shall cost.
+    locality: Option<Locality>,
+    /// One calibrates at a time.
+    calibrating: Mutex<()>,
 }
 
 /// Who takes the output of which task force.
@@ -130,7 +139,7 @@ impl Client {
         kernel::monitor::start(&messenger);
         let receiving = messenger.clone();
         std::thread::Builder::new().name("messenger".into()).spawn(move || receiving.run())?;
-        Ok(Self { messenger, streams })
+        Ok(Self { messenger, streams, locality: machine.file().locality, calibrating: Mutex::new(()) })
     }
 }
 

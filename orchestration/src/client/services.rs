@@ -3,6 +3,7 @@
 use super::files::{Copied, Listed};
 use super::{Client, Output};
 use crate::control::{Channels, Entry, Location, Outcome, Replies, Reply, Run, ServiceError, Services};
+use crate::distance::Calibration;
 use kernel::protocol::files::FileKind;
 use kernel::protocol::tasks::{Activity, End, Program, TaskForce};
 use std::sync::Mutex;
@@ -55,6 +56,10 @@ impl Services for Client {
         // If nobody listens any more, the copy stands all the same.
         let _ = replies.send(&Reply::Line(said));
         Ok(())
+    }
+
+    fn calibrate(&self) -> Result<Calibration, ServiceError> {
+        Client::calibrate(self).map_err(failed)
     }
 
     fn list(&self, path: &str) -> Result<Vec<Entry>, ServiceError> {

@@ -19,6 +19,7 @@ mod tests;
 pub use client::{Client, ControlError};
 pub use server::{ControlServer, Replies};
 
+use crate::distance::Calibration;
 use crate::machine::MachineStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -64,6 +65,8 @@ pub enum Request {
         /// Where it shall be.
         to: Location,
     },
+    /// Makes messages cost what the machine's file says; answered by `Calibrated`.
+    Calibrate,
     /// What has passed through the machine's channels; answered by `Channels`.
     Channels,
     /// Lists a directory; answered by `Entries`.
@@ -96,7 +99,7 @@ pub enum Location {
 }
 
 /// A part of the answer to a command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// A line for people: of a log, or what became of a copy.
@@ -120,6 +123,8 @@ pub enum Reply {
     },
     /// What is known of the machine.
     Machine(MachineStatus),
+    /// What distances cost before, and now.
+    Calibrated(Calibration),
     /// What has passed through the machine's channels.
     Channels(Channels),
     /// Names in a directory, or what one name is.
@@ -228,6 +233,9 @@ pub trait Services: Send + Sync {
 
     /// Copies a file or a tree between host and machine.
     fn copy(&self, from: &Location, to: &Location, replies: &Replies) -> Result<(), ServiceError>;
+
+    /// Measures what messages cost, and adds to them what the file asks for.
+    fn calibrate(&self) -> Result<Calibration, ServiceError>;
 
     /// Lists a directory.
     fn list(&self, path: &str) -> Result<Vec<Entry>, ServiceError>;

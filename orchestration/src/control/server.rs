@@ -165,6 +165,7 @@ fn answer(request: &Request, context: &Context, replies: &Replies) -> Result<Rep
             return Ok(Reply::Exited { code: outcome.code, message: outcome.message });
         }
         Request::Copy { from, to } => services.copy(from, to, replies)?,
+        Request::Calibrate => send(Reply::Calibrated(services.calibrate()?))?,
         Request::List { path } => send(Reply::Entries(services.list(path)?))?,
         Request::Channels => send(Reply::Channels(services.channels()))?,
         Request::Down => {}

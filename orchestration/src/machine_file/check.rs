@@ -1,9 +1,9 @@
 //! From a machine file as written to a machine that can be: every rule that
 //! the shape of the TOML alone does not hold.
 
-use super::links;
 use super::raw::{Raw, VmOverride, span, value_or};
 use super::{LEAST_MEMORY, MachineFile, Problem, RestartPolicy, Size, VmPlan};
+use super::{links, locality};
 use ivshmem::layout::MAX_PEERS;
 use kernel::membership::{Role, Utility};
 use std::ops::Range;
@@ -43,10 +43,9 @@ pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, 
         pool,
         node_image: raw.images.node.as_ref().map(|image| folder.join(image)),
         utility_image: raw.images.utility.as_ref().map(|image| folder.join(image)),
-        locality: raw.locality.as_ref().map(|locality| *locality.get_ref()).unwrap_or_default(),
+        locality: locality::check(raw)?,
         links,
     };
-    check_locality(raw, &file)?;
     check_memory(raw, &file, free)?;
     Ok(file)
 }
@@ -191,18 +190,6 @@ fn region(size: &Option<Spanned<Size>>, default: Size, most: Size) -> Result<Siz
         return Err(problem(span(size), message));
     }
     Ok(Size(wanted.0.next_power_of_two()))
-}
-
-/// Farther may not be cheaper.
-fn check_locality(raw: &Raw, file: &MachineFile) -> Result<(), Problem> {
-    let locality = file.locality;
-    if locality.within >= 1 && locality.between >= locality.within {
-        return Ok(());
-    }
-    Err(problem(
-        span(&raw.locality),
-        "farther VMs cannot be cheaper to reach; write within = 1 or more and between at least as much",
-    ))
 }
 
 /// Every VM has room for its image, and the host has room for all VMs.

@@ -14,6 +14,7 @@
 mod check;
 mod delay;
 mod links;
+mod locality;
 mod raw;
 mod size;
 #[cfg(test)]
@@ -52,8 +53,8 @@ pub struct MachineFile {
     pub node_image: Option<PathBuf>,
     /// An image of the user's own for utilities.
     pub utility_image: Option<PathBuf>,
-    /// What distance costs.
-    pub locality: Locality,
+    /// What distance shall cost; nothing: what it costs on this host.
+    pub locality: Option<Locality>,
     /// Clusters between which memory is not coherent.
     pub links: Vec<LinkPlan>,
 }
@@ -93,9 +94,8 @@ pub enum RestartPolicy {
     Always,
 }
 
-/// Cost of a message relative to a local one, where the host has no such distance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// Cost of a message relative to a local one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Locality {
     /// Within a cluster.
     pub within: u16,
@@ -207,6 +207,7 @@ impl MachineFile {
             name: self.name.clone(),
             clusters: self.clusters.clone(),
             ethernets: self.links.iter().map(|link| link.clusters).collect(),
+            adds_distance: self.locality.is_some(),
             peers: std::iter::once(launcher).chain(vms).collect(),
         }
     }

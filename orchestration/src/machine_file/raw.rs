@@ -2,7 +2,7 @@
 //! each value stands. Whether the values make sense is `check`'s business.
 
 use super::size::Size;
-use super::{Delay, Locality, Problem, RestartPolicy};
+use super::{Delay, Problem, RestartPolicy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -27,7 +27,7 @@ pub struct Raw {
     #[serde(default)]
     pub images: Images,
     #[serde(default)]
-    pub locality: Option<Spanned<Locality>>,
+    pub locality: Option<Locality>,
     #[serde(default)]
     pub links: Vec<Link>,
 }
@@ -102,6 +102,14 @@ pub struct Files {
 #[serde(deny_unknown_fields)]
 pub struct Pool {
     pub size: Option<Spanned<Size>>,
+}
+
+/// `[locality]`: that it is there says something.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Locality {
+    pub within: Option<Spanned<u16>>,
+    pub between: Option<Spanned<u16>>,
 }
 
 /// `[images]`.

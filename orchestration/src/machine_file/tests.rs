@@ -20,6 +20,9 @@ fn the_example_machines_are_as_their_files_say() {
     let expected =
         ["node-a0", "node-a1", "files-a0", "tasks-a0", "node-b0", "node-b1", "files-b0", "tasks-b0"];
     assert_eq!(names, expected);
+    assert_eq!(two.locality, None);
+    let star = MachineFile::load(&folder.join("cm-star.toml")).unwrap();
+    assert_eq!((star.vms.len(), star.locality), (8, Some(Locality::default())));
     let one = MachineFile::load(&folder.join("one-cluster.toml")).unwrap();
     assert_eq!(one.vms.len(), 8);
     let hosts = MachineFile::load(&folder.join("two-hosts.toml")).unwrap();
@@ -60,6 +63,17 @@ fn sizes_of_regions_are_rounded_up_and_images_start_from_the_file() {
     let file = MachineFile::parse("dir/m.toml".as_ref(), text).unwrap();
     assert_eq!(file.files_capacity, Size::mebibytes(128));
     assert_eq!(file.node_image.unwrap(), Path::new("dir/own/node"));
+}
+
+#[test]
+fn a_table_of_localities_asks_for_distance_and_what_it_does_not_say_is_as_usual() {
+    let locality = |text: &str| parse(&format!("[clusters.a]\n{text}")).unwrap().locality;
+    assert_eq!(locality(""), None);
+    assert_eq!(locality("[locality]"), Some(Locality { within: 3, between: 9 }));
+    assert_eq!(locality("[locality]\nbetween = 5"), Some(Locality { within: 3, between: 5 }));
+    assert_eq!(locality("[locality]\nwithin = 20"), Some(Locality { within: 20, between: 20 }));
+    let described = |text: &str| parse(&format!("[clusters.a]\n{text}")).unwrap().description();
+    assert!(!described("").adds_distance && described("[locality]").adds_distance);
 }
 
 /// Files and the errors that they are refused with.
@@ -134,7 +148,23 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "[clusters.a]\n[locality]\nwithin = 3\nbetween = 2",
-        "m.toml:2:1: farther VMs cannot be cheaper to reach; write within = 1 or more and between at least as much",
+        "m.toml:4:11: another cluster cannot be nearer than the VM's own; write between = 3 or more, or a smaller within",
+    ),
+    (
+        "[clusters.a]\n[locality]\nwithin = 0",
+        "m.toml:3:10: 0 times a local message is no distance; write 1 to 100",
+    ),
+    (
+        "[clusters.a]\n[locality]\nbetween = 1000",
+        "m.toml:3:11: 1000 times a local message is no distance; write 1 to 100",
+    ),
+    (
+        "[clusters.a]\n[locality]\nwithin = -3",
+        "m.toml:3:10: integer -3 cannot be used; write a whole number, 0 or more",
+    ),
+    (
+        "[clusters.a]\n[locality]\nlocal = 2",
+        "m.toml:3:1: there is no key `local` here; write one of `within` or `between`, or remove it",
     ),
     (
         "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"c\"]\nkind = \"virtio-net\"",
@@ -221,6 +251,7 @@ fn the_page_about_the_machine_file_is_right() {
     assert_eq!(memory("files-b0"), Some(Size(48 << 20)));
     assert_eq!(memory("node-b1"), Some(Size(64 << 20)));
     assert_eq!(file.vms.len(), 8);
+    assert_eq!(file.locality, Some(Locality::default()), "the page says what is usual");
     let faults = Faults { delay_ns: 1_000_000, loss: 0.01, duplicate: 0.01, reorder: 0.05, seed: 7 };
     assert_eq!(file.links, [LinkPlan { clusters: [0, 1], faults }]);
 }

@@ -5,6 +5,7 @@
 //! images; `scripts/test` builds all of it.
 
 mod copies;
+mod distance;
 mod hostile;
 mod hosts;
 mod isolation;

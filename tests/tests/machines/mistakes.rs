@@ -36,6 +36,12 @@ fn a_bad_machine_file_is_refused_with_its_line_and_column() {
         ("[clusters.a]\n[vm]\nmemory = \"1 MiB\"\n", "bad.toml:3:10: 1 MiB is too little for an image"),
         ("[clusters.a]\n[vm]\nmemory = \"900 GiB\"\n", "bad.toml:3:10: the 5 VMs and their regions need "),
         ("[clusters.a]\n[utilities]\nfiles = 1\n", "bad.toml:3:9: files needs at least two activities"),
+        ("[clusters.a]\n[locality]\nwithin = 0\n", "bad.toml:3:10: 0 times a local message is no distance"),
+        ("[clusters.a]\n[locality]\nbetween = -9\n", "bad.toml:3:11: integer -9 cannot be used"),
+        (
+            "[clusters.a]\n[locality]\nbetween = 2\n",
+            "bad.toml:3:11: another cluster cannot be nearer than the VM's own",
+        ),
         ("[clusters.a\n", "bad.toml:1:"),
         ("name = \"../x\"\n[clusters.a]\n", "bad.toml:1:8: the machine cannot be called \"../x\""),
     ] {

@@ -3,6 +3,7 @@
 use super::{End, Medium};
 use crate::endpoint::Doorbell;
 use crate::ethernet::faults::Random;
+use crate::link::delay::{Delay, Delayed};
 use crate::link::{Link, RingLink, Windows};
 use crate::memory::{SharedMemory, WORD};
 use crate::pages::window_bytes;
@@ -18,6 +19,8 @@ pub struct Rings {
     /// As each end sees them.
     windows: [Windows; 2],
     bells: Arc<Bells>,
+    /// How far the ends are from each other, if not together.
+    delay: Option<Delay>,
 }
 
 /// Who was rung by whoever gave pages back.
@@ -45,14 +48,23 @@ impl Rings {
 
     /// Rings in memory that each end has mapped.
     pub fn mapped(windows: [Windows; 2]) -> Self {
-        Self { windows, bells: Arc::default() }
+        Self { windows, bells: Arc::default(), delay: None }
+    }
+
+    /// The same at a distance.
+    pub fn at_distance(self, delay: Delay) -> Self {
+        Self { delay: Some(delay), ..self }
     }
 }
 
 impl Medium for Rings {
     fn link(&mut self, end: End) -> Box<dyn Link> {
         let link = RingLink::new(self.windows[end].clone(), 1 - end as u16, self.bells.clone());
-        Box::new(link.expect("the windows are large enough"))
+        let link = link.expect("the windows are large enough");
+        match &self.delay {
+            Some(delay) => Box::new(Delayed::new(link, delay.clone())),
+            None => Box::new(link),
+        }
     }
 
     fn carry(&mut self, _now_ns: u64) -> [bool; 2] {

@@ -117,6 +117,7 @@ impl World {
     /// The end learns that its peer has died: takes what that one left, which
     /// is bounded, and forgets the rest.
     pub fn bury(&mut self, end: End) {
+        self.sides[end].link.peer_died();
         for _ in 0..self.sides[end].link.in_flight() {
             if !self.receive(end) {
                 break;

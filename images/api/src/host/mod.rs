@@ -2,6 +2,7 @@
 
 mod pipes;
 
+use crate::place::Place;
 use crate::system::{Activity, Error, PoolMemory, System};
 use std::ffi::OsString;
 use std::io;
@@ -13,6 +14,10 @@ pub struct Host;
 impl System for Host {
     fn activity(&self) -> Activity {
         Activity { index: 0, count: 1 }
+    }
+
+    fn place(&self, of: usize) -> Result<Place, Error> {
+        if of == 0 { Ok(Place { node: 0, cluster: 0 }) } else { Err(Error::NoSuchActivity) }
     }
 
     fn args(&self) -> Vec<String> {

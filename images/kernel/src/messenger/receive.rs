@@ -24,6 +24,9 @@ use transport::wire::{Header, Kind};
 /// What going to sleep and being woken by a doorbell costs, about.
 const SLEEP_NS: u64 = 30_000;
 
+/// A message that is due within so much time is polled for: no sleep is as short.
+const SHORT_NS: u64 = 2 * SLEEP_NS;
+
 /// So often the rings are looked at between two looks at the clock and at
 /// whether somebody else wants the processor.
 const POLLS_PER_LOOK: u32 = 16;
@@ -67,17 +70,27 @@ impl Messenger {
             if moved.any {
                 continue;
             }
-            let since = self.now_ns();
+            let since = match slept {
+                // It goes on polling for what is due.
+                Some((since, false)) => since,
+                _ => self.now_ns(),
+            };
             self.polls.store(patience.budget() > 0, Ordering::SeqCst);
             let moved = self.spin(&mut inbox, since + patience.budget());
             if moved.heard {
                 self.waited(&mut patience, Some((since, false)));
             }
             if !moved.any {
-                rang = self.sleep();
-                wait = Some((since, true));
+                let slept = self.sleep();
+                rang = slept.unwrap_or(false);
+                wait = Some((since, slept.is_some()));
             }
         }
+    }
+
+    /// Whether nobody else in this VM wants the processor.
+    fn may_spin(&self) -> bool {
+        self.platform.may_spin(self.waiting.load(Ordering::SeqCst))
     }
 
     fn waited(&self, patience: &mut Patience, wait: Option<(u64, bool)>) {
@@ -88,7 +101,7 @@ impl Messenger {
 
     /// Takes turns until one moved something or `until_ns` has come.
     fn spin(self: &Arc<Self>, inbox: &mut Inbox, until_ns: u64) -> Moved {
-        while self.platform.may_spin(self.waiting.load(Ordering::SeqCst)) && self.now_ns() < until_ns {
+        while self.may_spin() && self.now_ns() < until_ns {
             let moved = self.turn(inbox, POLLS_PER_LOOK, false);
             if moved.any {
                 return moved;
@@ -100,9 +113,11 @@ impl Messenger {
     }
 
     /// Sleeps until somebody rings or pokes, or a timer is due; not at all if
-    /// there is something to do. Whether a doorbell rang.
-    fn sleep(&self) -> bool {
-        let mut rang = false;
+    /// there is something to do. Of a message that is held until its time comes
+    /// the last part is polled for, unless somebody else wants the processor.
+    /// Whether a doorbell rang; `None` while such a message is polled for.
+    fn sleep(&self) -> Option<bool> {
+        let mut rang = Some(false);
         self.asleep.store(true, Ordering::Relaxed);
         // SYNC: messenger-asleep, with `poke`: either it sees that this thread
         // sleeps, or this thread sees what it was called for. That is looked at
@@ -111,10 +126,15 @@ impl Messenger {
         if self.executor.is_idle() && !self.stop.load(Ordering::Acquire) {
             let mut core = lock(&self.core);
             let may_sleep = core.endpoint.prepare_sleep();
-            let deadline = core.endpoint.deadline().into_iter().chain(self.timers.earliest()).min();
+            let due = core.endpoint.deadline();
             drop(core);
-            if may_sleep {
-                rang = self.platform.wait(deadline);
+            let early = if self.may_spin() { SHORT_NS } else { 0 };
+            let due = due.map(|due| due.saturating_sub(early));
+            let is_due_soon = due.is_some_and(|due| due <= self.now_ns());
+            if is_due_soon {
+                rang = None;
+            } else if may_sleep {
+                rang = Some(self.platform.wait(due.into_iter().chain(self.timers.earliest()).min()));
             }
         }
         self.asleep.store(false, Ordering::Relaxed);

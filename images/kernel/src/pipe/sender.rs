@@ -240,6 +240,11 @@ impl Drop for Refund<'_> {
 }
 
 impl Sender {
+    /// The pipe's VM.
+    pub fn home(&self) -> Incarnation {
+        self.outlet.home
+    }
+
     /// Sends a message, waiting while the pipe is full for this sender.
     ///
     /// # Errors

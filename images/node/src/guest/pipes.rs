@@ -5,17 +5,21 @@ use crate::activity::Activity;
 use cyanea::pipe::{Access, Message, NAME_BYTES, OpenError, Origin, ReceiveError, SendError};
 use cyanea::{Error, Pipes};
 use futures_util::future::{Either, select};
-use kernel::membership::Role;
+use kernel::membership::{Distance, Role};
 use kernel::pipe::{self, Event, PipeName, Receiver, Sender, Target, wait_any};
-use kernel::protocol::Peer;
+use kernel::protocol::{Incarnation, Peer};
 use runtime::thread::{AfterCall, within_call};
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use transport::link::delay::Delay;
 
 /// How long until an activity that is not there yet is looked for again.
 const RETRY_NS: u64 = 1_000_000;
+
+/// The last part of a local message's time, in which its sender watches the clock.
+const WATCHED_NS: u64 = 100_000;
 
 impl Node {
     /// Ends when the timeout has passed.
@@ -109,7 +113,26 @@ impl Node {
         peers.get(usize::from(peer.0)).is_some_and(|peer| peer.role == Role::Node)
     }
 
+    /// Lets a message to an activity of this node take its time, in a machine
+    /// whose distances do: no link does that.
+    ///
+    /// The sender spends it, and for the last part of a longer time it watches
+    /// the clock, for no sleep ends so exactly; others run meanwhile.
+    fn travel(&self, activity: &Activity, to: Incarnation) {
+        let messenger = &self.activities.messenger;
+        let delay = messenger.membership().delay(Distance::Local).filter(|_| to == messenger.own());
+        let Some(delay_ns) = delay.map(Delay::ns).filter(|&ns| ns > 0) else { return };
+        let arrival_ns = messenger.now_ns() + delay_ns;
+        if delay_ns > WATCHED_NS {
+            self.unless_stopped(activity, messenger.sleep_until(arrival_ns - WATCHED_NS));
+        }
+        while messenger.now_ns() < arrival_ns {
+            std::thread::yield_now();
+        }
+    }
+
     fn send_or_wait(&self, activity: &Activity, sender: &Sender, body: &[u8]) -> Result<(), SendError> {
+        self.travel(activity, sender.home());
         let sent = match sender.try_send(body) {
             Err(pipe::SendError::WouldBlock) => {
                 self.unless_stopped(activity, sender.send(body)).unwrap_or(Err(pipe::SendError::Closed))
@@ -185,7 +208,10 @@ impl Pipes for Node {
             let sender = activity.ends.sender(sender).ok_or(SendError::Closed)?;
             match wait {
                 true => self.send_or_wait(&activity, &sender, body),
-                false => sender.try_send(body).map_err(send_error),
+                false => {
+                    self.travel(&activity, sender.home());
+                    sender.try_send(body).map_err(send_error)
+                }
             }
         })
     }
