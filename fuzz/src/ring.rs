@@ -182,7 +182,7 @@ impl World {
     fn sleep(&mut self, end: usize, for_space: bool) {
         let link = &mut self.ends[end].link;
         link.arm(for_space);
-        let _ = link.is_ready(for_space);
+        let _ = (link.is_ready(), for_space && link.has_space());
     }
 
     /// A new incarnation over what the old one left.

@@ -139,6 +139,8 @@ pub(crate) struct Channel {
     idle: u32,
     /// It is in the endpoint's list of channels that every poll looks at.
     pub(crate) is_listed: bool,
+    /// It is in the endpoint's list of those that were sent through while it slept.
+    pub(crate) is_awaited: bool,
     /// It is in the endpoint's list of those whose peer may have to be rung.
     pub(crate) is_unflushed: bool,
     backlog: VecDeque<Waiting>,
@@ -157,6 +159,7 @@ impl Channel {
             armed: false,
             idle: 0,
             is_listed: false,
+            is_awaited: false,
             is_unflushed: false,
             backlog: VecDeque::new(),
             waiting: 0,
@@ -374,7 +377,7 @@ impl Channel {
         self.idle = 0;
         self.arm();
         sleep_fence();
-        self.armed = !self.link.link().is_ready(false);
+        self.armed = !self.link.link().is_ready();
     }
 
     /// Arms the link for a sleep, if need be.
@@ -388,7 +391,8 @@ impl Channel {
     /// Whether something came while the link was being armed.
     pub(crate) fn is_ready(&mut self) -> bool {
         let for_space = !self.backlog.is_empty();
-        self.alive.is_some() && self.link.link().is_ready(for_space)
+        let link = self.link.link();
+        self.alive.is_some() && (link.is_ready() || for_space && link.has_space())
     }
 
     /// When the link wants to be polled at the latest.

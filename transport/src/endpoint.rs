@@ -260,8 +260,11 @@ impl Endpoint {
     /// What follows a send while nobody polls.
     #[cold]
     fn send_asleep(&mut self, place: usize) {
-        self.awaited.push(place);
-        self.channels[place].ring_if_due(&*self.doorbell);
+        let channel = &mut self.channels[place];
+        if !core::mem::replace(&mut channel.is_awaited, true) {
+            self.awaited.push(place);
+        }
+        channel.ring_if_due(&*self.doorbell);
     }
 
     /// Somebody polls again: looks at the channels that were sent through.
@@ -269,6 +272,7 @@ impl Endpoint {
     fn wake(&mut self) {
         self.sleeps = false;
         while let Some(place) = self.awaited.pop() {
+            self.channels[place].is_awaited = false;
             self.channels[place].heat();
             self.list(place);
         }

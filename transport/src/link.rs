@@ -104,7 +104,8 @@ pub struct LinkCounters {
 /// The order of calls: [`Link::synchronise`] before anything else and whenever
 /// either incarnation changes; [`Link::tick`] before the link is used in a turn;
 /// [`Link::bell_due`] after each batch of `send` and `receive`; before a sleep
-/// [`Link::arm`], [`sleep_fence`](crate::ring::sleep_fence), [`Link::is_ready`].
+/// [`Link::arm`], [`sleep_fence`](crate::ring::sleep_fence), [`Link::is_ready`] and,
+/// if something waits to be sent, [`Link::has_space`].
 pub trait Link: Send {
     /// Starts an epoch between an incarnation of this VM and one of the peer's.
     ///
@@ -160,8 +161,11 @@ pub trait Link: Send {
     /// No longer asks to be rung for what is received: it will be looked at.
     fn disarm(&mut self) {}
 
-    /// Whether there is something to receive or, if `for_space`, to send into.
-    fn is_ready(&mut self, for_space: bool) -> bool;
+    /// Whether there is something to receive.
+    fn is_ready(&mut self) -> bool;
+
+    /// Whether the message that did not go on may go on now.
+    fn has_space(&mut self) -> bool;
 
     /// What the link has met with.
     fn counters(&self) -> LinkCounters;
@@ -368,21 +372,10 @@ impl Link for RingLink {
         }
     }
 
-    fn is_ready(&mut self, for_space: bool) -> bool {
-        self.reader.is_ready() || for_space && self.has_space()
+    fn is_ready(&mut self) -> bool {
+        self.reader.is_ready()
     }
 
-    fn counters(&self) -> LinkCounters {
-        LinkCounters {
-            torn: self.reader.torn(),
-            refused_positions: self.writer.refused(),
-            stale: self.reader.stale(),
-        }
-    }
-}
-
-impl RingLink {
-    /// Whether the message that did not go on may go on now.
     fn has_space(&mut self) -> bool {
         match (self.lacks_pages, &mut self.pages) {
             (Some(bytes), Some((lender, _))) => {
@@ -393,6 +386,14 @@ impl RingLink {
                 has_room
             }
             _ => self.writer.free() > 0,
+        }
+    }
+
+    fn counters(&self) -> LinkCounters {
+        LinkCounters {
+            torn: self.reader.torn(),
+            refused_positions: self.writer.refused(),
+            stale: self.reader.stale(),
         }
     }
 }

@@ -36,7 +36,7 @@ pub enum Kind {
 /// What every message says before its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// Request, reply or notice.
+    /// What it is in its conversation.
     pub kind: Kind,
     /// The pipe of the receiving VM that it is for.
     pub pipe: u32,

@@ -320,7 +320,7 @@ fn each_rings_for_the_other_when_it_sleeps_and_only_then() {
             assert_eq!(second.receive().as_ref(), Some(&header));
             if sleeps {
                 first.arm(false);
-                assert!(!first.is_ready(false));
+                assert!(!first.is_ready());
             }
             second_sends(&mut second, &mut Outward([header.clone()].into(), 0));
             assert_eq!(second.must_ring(), sleeps);

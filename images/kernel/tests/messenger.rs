@@ -477,3 +477,49 @@ fn what_is_wrong_with_notices_is_counted_with_their_channel() {
         assert_eq!(faults(2), []);
     });
 }
+
+#[test]
+fn callers_that_give_up_all_the_time_are_served_all_the_same() {
+    let world = World::new();
+    let ended = Arc::new(AtomicU64::new(0));
+    world.messengers[1].serve(Pipe::Node, Arc::new(Guarded(ended.clone())));
+    world.run(|world| {
+        let caller = &world.messengers[0];
+        for _ in 0..1000 {
+            let call = caller.before(0, caller.call(first(1), Pipe::Node, b"?"));
+            assert_eq!(block_on(call), Err(DeadlinePassed));
+        }
+        let call = caller.call(first(1), Pipe::Tasks, b"?");
+        assert_eq!(block_on(call), Err(CallError::Refused(Refusal::NoSuchPipe)));
+        for (own, peer) in [(0, 1), (1, 0)] {
+            for fault in [Fault::Flood, Fault::Reply] {
+                assert_eq!(world.messengers[own].faults(Peer(peer), fault), 0, "{fault}");
+            }
+        }
+    });
+}
+
+#[test]
+fn nobody_goes_on_serving_the_dead() {
+    let world = World::new();
+    let ended = Arc::new(AtomicU64::new(0));
+    let silent = Arc::new(Silent::default());
+    world.messengers[1].serve(Pipe::Node, Arc::new(Guarded(ended.clone())));
+    world.messengers[1].serve(Pipe::Files, silent.clone());
+    world.run(|world| {
+        let caller = world.messengers[0].clone();
+        let asking = caller.clone();
+        caller.spawn(async move {
+            let calls = [Pipe::Node, Pipe::Files].map(|pipe| asking.call(first(1), pipe, b"?"));
+            futures_util::future::join_all(calls).await;
+        });
+        while silent.0.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(ended.load(Ordering::SeqCst), 0);
+        world.say(0, LifeState::Dead);
+        while ended.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+    });
+}

@@ -278,7 +278,7 @@ impl World {
             let for_space = !side.outbox.is_empty();
             side.link.arm(for_space);
             sleep_fence();
-            side.awake = side.link.is_ready(for_space);
+            side.awake = side.link.is_ready() || for_space && side.link.has_space();
         }
     }
 

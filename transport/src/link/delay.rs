@@ -179,9 +179,13 @@ impl<L: Link> Link for Delayed<L> {
         self.below.disarm();
     }
 
-    fn is_ready(&mut self, for_space: bool) -> bool {
-        // While no more can be held, only the deadline is waited for, and space.
-        self.is_due() || (!self.is_full() || for_space) && self.below.is_ready(for_space)
+    fn is_ready(&mut self) -> bool {
+        // While no more can be held, only the deadline is waited for.
+        self.is_due() || !self.is_full() && self.below.is_ready()
+    }
+
+    fn has_space(&mut self) -> bool {
+        self.below.has_space()
     }
 
     fn counters(&self) -> LinkCounters {

@@ -121,11 +121,13 @@ impl Shared {
             return;
         }
         let now = tcp_time(now_ns);
+        let mut took_any = false;
         for _ in 0..FRAMES_PER_TICK {
             let taken = self.interface.poll_ingress_single(now, &mut self.wire, &mut self.sockets);
             if matches!(taken, PollIngressSingleResult::None) {
                 break;
             }
+            took_any = true;
         }
         for conversation in self.conversations.iter_mut().flatten() {
             conversation.advance(now_ns, &mut self.interface, &mut self.sockets);
@@ -136,7 +138,9 @@ impl Shared {
                 break;
             }
         }
-        self.due = false;
+        // What was taken may be for a link that nobody looks at: the next poll,
+        // being due, looks at all.
+        self.due = took_any;
         self.deadline_ns = self.next_deadline(now_ns);
     }
 
@@ -219,11 +223,13 @@ impl Link for NetLink {
         // is awake ends its next sleep.
     }
 
-    fn is_ready(&mut self, for_space: bool) -> bool {
-        let ready = |conversation: &mut Conversation, sockets: &mut SocketSet<'static>| {
-            conversation.can_receive(sockets) || for_space && conversation.can_send(sockets)
-        };
-        self.with(ready).unwrap_or(false) || self.shared().wire.has_frame()
+    fn is_ready(&mut self) -> bool {
+        self.with(|conversation, sockets| conversation.can_receive(sockets)).unwrap_or(false)
+            || self.shared().wire.has_frame()
+    }
+
+    fn has_space(&mut self) -> bool {
+        self.with(|conversation, sockets| conversation.can_send(sockets)).unwrap_or(false)
     }
 
     fn tick(&mut self, now_ns: u64) {

@@ -35,6 +35,8 @@ pub struct CallFuture<'a> {
 enum Refused {
     /// It may later.
     NoRoom,
+    /// It may when the messenger's thread has looked who lives.
+    NotKnownYet,
     Never(CallError),
 }
 
@@ -64,8 +66,7 @@ impl<'a> CallFuture<'a> {
             // The endpoint learns of a birth when the messenger's thread looks;
             // the caller may have seen it before.
             SendError::PeerDied | SendError::UnknownPeer if self.messenger.membership.lives(self.to) => {
-                self.messenger.platform.poke();
-                Refused::NoRoom
+                Refused::NotKnownYet
             }
             SendError::PeerDied | SendError::UnknownPeer => Refused::Never(CallError::PeerDied(self.to.peer)),
         })
@@ -88,6 +89,10 @@ impl<'a> CallFuture<'a> {
                 }
                 Err(Refused::Never(error)) => return Poll::Ready(Err(error)),
                 Err(Refused::NoRoom) => drop(core),
+                Err(Refused::NotKnownYet) => {
+                    drop(core);
+                    self.messenger.platform.poke();
+                }
             }
             if self.messenger.space.poll_changed(seen, context).is_pending() {
                 return Poll::Pending;
@@ -118,13 +123,12 @@ impl Future for CallFuture<'_> {
 impl Drop for CallFuture<'_> {
     fn drop(&mut self) {
         let Some(id) = self.sent else { return };
-        let mut core = lock(&self.messenger.core);
-        if let Some(to) = core.calls.forget(id) {
+        let abandoned = lock(&self.messenger.core).calls.abandon(id);
+        if let Some(to) = abandoned {
             let header = Header { kind: Kind::Cancel, pipe: self.pipe as u32, request: id, trace: 0 };
             // Without room for it the peer answers in vain, no more.
-            let _ = core.endpoint.send(address(to), header, &[]);
+            let _ = self.messenger.try_send(to, header, &[]);
         }
-        drop(core);
         self.messenger.space.wake_all();
     }
 }

@@ -26,6 +26,8 @@ struct Call {
     to: Incarnation,
     result: Option<Result<Body, CallError>>,
     waker: Option<Waker>,
+    /// Nobody waits any more; the peer serves it still, as far as is known.
+    is_abandoned: bool,
 }
 
 /// All calls under way.
@@ -58,8 +60,10 @@ impl Calls {
             Some(id) => (id, (id % UTILITY_WINDOW) as usize),
             None => self.fresh()?,
         };
+        // An abandoned call of the window may be there yet: its place is this one's.
+        self.clear(slot);
         *self.under_way.get_mut(usize::from(to.peer.0))? += 1;
-        self.slots[slot] = Some(Call { id, to, result: None, waker: Some(waker) });
+        self.slots[slot] = Some(Call { id, to, result: None, waker: Some(waker), is_abandoned: false });
         Some(id)
     }
 
@@ -97,26 +101,50 @@ impl Calls {
         result
     }
 
-    /// Forgets a call. Whom it asked, if nothing had come of it yet.
-    pub fn forget(&mut self, id: u64) -> Option<Incarnation> {
+    /// Forgets a call: its answer came, or it was not sent.
+    pub fn forget(&mut self, id: u64) {
+        if self.find(id).is_some() {
+            self.free(Self::slot(id));
+        }
+    }
+
+    /// Nobody waits for a call any more. Whom it asked, if nothing had come of
+    /// it yet: then it counts as under way until something does, as it does for
+    /// the peer.
+    pub fn abandon(&mut self, id: u64) -> Option<Incarnation> {
         let call = self.find(id)?;
-        let (to, waits) = (call.to, call.result.is_none() && call.waker.is_some());
-        let slot = Self::slot(id);
-        self.slots[slot] = None;
+        if call.result.is_some() {
+            self.forget(id);
+            return None;
+        }
+        (call.is_abandoned, call.waker) = (true, None);
+        Some(call.to)
+    }
+
+    /// Empties a slot.
+    fn clear(&mut self, slot: usize) {
+        let Some(call) = self.slots.get_mut(slot).and_then(Option::take) else { return };
+        if let Some(count) = self.under_way.get_mut(usize::from(call.to.peer.0)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Empties a slot, for whoever wants it.
+    fn free(&mut self, slot: usize) {
+        self.clear(slot);
         if slot >= UTILITY_WINDOW as usize {
             self.free.push(slot);
         }
-        if let Some(count) = self.under_way.get_mut(usize::from(to.peer.0)) {
-            *count = count.saturating_sub(1);
-        }
-        waits.then_some(to)
     }
 
     /// Something came of a call. `false`: nobody asked `from` that.
     pub fn finish(&mut self, id: u64, from: Incarnation, result: Result<Body, CallError>) -> bool {
         match self.find(id) {
             Some(call) if call.to == from && call.result.is_none() => {
-                call.finish(result);
+                match call.is_abandoned {
+                    true => self.free(Self::slot(id)),
+                    false => call.finish(result),
+                }
                 true
             }
             _ => false,
@@ -125,9 +153,12 @@ impl Calls {
 
     /// Nothing will come of the calls to a dead incarnation.
     pub fn bury(&mut self, dead: Incarnation) {
-        for call in self.slots.iter_mut().flatten().filter(|call| call.to == dead) {
-            if call.result.is_none() {
-                call.finish(Err(CallError::PeerDied(dead.peer)));
+        for slot in 0..self.slots.len() {
+            match &mut self.slots[slot] {
+                Some(call) if call.to != dead || call.result.is_some() => {}
+                Some(call) if !call.is_abandoned => call.finish(Err(CallError::PeerDied(dead.peer))),
+                Some(_) => self.free(slot),
+                None => {}
             }
         }
     }
@@ -168,9 +199,14 @@ mod tests {
         assert!(!calls.finish(second, ONE, reply()), "it was answered");
         assert_eq!(calls.take(first, waker), None);
         assert_eq!(calls.take(second, waker), Some(reply()));
-        assert_eq!(calls.forget(second), None);
-        assert_eq!(calls.forget(first), Some(ONE), "it was not answered");
+        calls.forget(second);
+        assert_eq!(calls.abandon(first), Some(ONE), "it was not answered");
+        assert_eq!(calls.under_way(ONE), 2, "it is served still");
+        assert!(calls.finish(first, ONE, reply()), "it was asked");
         assert_eq!(calls.under_way(ONE), 1);
+        assert_eq!(calls.abandon(5), Some(ONE));
+        assert_eq!(calls.begin(Some(5 + UTILITY_WINDOW), ONE, waker.clone()), Some(5 + UTILITY_WINDOW));
+        assert_eq!(calls.under_way(ONE), 1, "the place is the later call's");
         let third = calls.begin(None, ONE, waker.clone()).unwrap();
         assert!(third != first && third != second && !calls.finish(first, ONE, reply()));
     }
@@ -179,7 +215,10 @@ mod tests {
     fn a_death_ends_the_calls_to_the_dead_alone() {
         let (mut calls, waker) = (Calls::new(2), Waker::noop());
         let ids = [ONE, OTHER].map(|to| calls.begin(None, to, waker.clone()).unwrap());
+        let abandoned = calls.begin(None, ONE, waker.clone()).unwrap();
+        assert_eq!(calls.abandon(abandoned), Some(ONE));
         calls.bury(ONE);
+        assert_eq!(calls.under_way(ONE), 2, "of whom the peer's next incarnation knows nothing");
         assert_eq!(calls.take(ids[0], waker), Some(Err(CallError::PeerDied(Peer(1)))));
         assert_eq!(calls.take(ids[1], waker), None);
     }

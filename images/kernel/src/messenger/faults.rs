@@ -33,7 +33,7 @@ impl Refusal {
             Self::NoSuchPipe => Some(Fault::Pipe),
             Self::Undecodable => Some(Fault::Body),
             Self::BeyondLimit => Some(Fault::Limit),
-            Self::ReplyTooLong => None,
+            Self::ReplyTooLong | Self::TakenBack => None,
         }
     }
 }

@@ -86,6 +86,8 @@ impl Messenger {
                 wait = Some((since, slept.is_some()));
             }
         }
+        // Nobody polls any more: who is to be rung for what was sent is rung now.
+        lock(&self.core).endpoint.flush();
     }
 
     /// Whether nobody else in this VM wants the processor.
@@ -175,6 +177,7 @@ impl Messenger {
         match received {
             Received::Message(from, header, body) => self.take_message(from, header, body),
             Received::Death(dead) => {
+                lock(&self.core).served.bury(dead);
                 if let Some(notices) = self.notices.get() {
                     notices.died(dead);
                 }

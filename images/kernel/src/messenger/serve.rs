@@ -52,6 +52,8 @@ pub enum Refusal {
     ReplyTooLong = 3,
     /// The request has more in it than its pipe takes.
     BeyondLimit = 4,
+    /// It was taken back before it was answered.
+    TakenBack = 5,
 }
 
 impl Refusal {
@@ -61,6 +63,7 @@ impl Refusal {
             [1] => Self::NoSuchPipe,
             [3] => Self::ReplyTooLong,
             [4] => Self::BeyondLimit,
+            [5] => Self::TakenBack,
             _ => Self::Undecodable,
         }
     }
@@ -73,6 +76,7 @@ impl fmt::Display for Refusal {
             Self::Undecodable => "the VM that was asked could not decode the request",
             Self::ReplyTooLong => "the reply is longer than a message may be",
             Self::BeyondLimit => "the request has more in it than the VM that was asked takes",
+            Self::TakenBack => "the request was taken back",
         })
     }
 }
@@ -117,6 +121,18 @@ impl Served {
     pub(super) fn dismiss(&mut self, peer: Peer) {
         if let Some(count) = self.counts.get_mut(usize::from(peer.0)) {
             *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Nobody waits for anything that a dead incarnation asked.
+    pub(super) fn bury(&mut self, dead: Incarnation) {
+        self.awaited.extract_if(|(from, _), _| *from == dead).for_each(|(_, taken_back)| taken_back.set());
+    }
+
+    /// A request that could be taken back is done with.
+    fn done(&mut self, key: (Incarnation, u64), taken_back: &Arc<TakenBack>) {
+        if self.awaited.get(&key).is_some_and(|known| Arc::ptr_eq(known, taken_back)) {
+            self.awaited.remove(&key);
         }
     }
 
@@ -179,13 +195,16 @@ impl Messenger {
         }
         let key = (from, header.request);
         let taken_back = Arc::<TakenBack>::default();
-        lock(&self.core).served.awaited.insert(key, taken_back.clone());
+        let before = lock(&self.core).served.awaited.insert(key, taken_back.clone());
+        // Only who does not keep to the protocol asks twice under an id.
+        before.iter().for_each(|before| before.set());
         self.spawn(async move {
             let body = until_taken_back(later, &taken_back).await;
-            lock(&messenger.core).served.awaited.remove(&key);
+            lock(&messenger.core).served.done(key, &taken_back);
             match body {
                 Some(body) => messenger.reply_in_time(from, header, body).await,
-                None => lock(&messenger.core).served.dismiss(from.peer),
+                // So that its caller, too, knows that it is served no more.
+                None => messenger.refuse(from, header, Refusal::TakenBack),
             }
         });
     }

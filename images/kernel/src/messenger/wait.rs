@@ -70,6 +70,8 @@ impl Messenger {
                     true => caller.discount(),
                     false => self.poke(),
                 }
+                // It has polled; from here on this thread does not want to run.
+                caller.discount();
             }
             while !caller.woken.load(SeqCst) {
                 thread::park();

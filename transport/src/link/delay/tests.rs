@@ -59,7 +59,11 @@ impl Link for Below {
         self.0.lock().unwrap().1 = true;
     }
 
-    fn is_ready(&mut self, _: bool) -> bool {
+    fn has_space(&mut self) -> bool {
+        true
+    }
+
+    fn is_ready(&mut self) -> bool {
         self.left() > 0
     }
 
@@ -120,14 +124,14 @@ fn a_sleeper_is_woken_by_the_deadline_and_an_arrival_alone() {
     let (mut link, below, _) = at_distance(100);
     below.message(1, 0);
     link.arm(false);
-    assert!(link.is_ready(false), "something came");
+    assert!(link.is_ready(), "something came");
     link.tick(10);
     // It moved, so whoever polls polls on; and the link is not armed any more.
     assert!(matches!(link.receive(), Received::Part) && !below.is_armed());
     link.arm(false);
-    assert!(!link.is_ready(false) && link.deadline() == Some(110));
+    assert!(!link.is_ready() && link.deadline() == Some(110));
     link.tick(110);
-    assert!(link.is_ready(false));
+    assert!(link.is_ready());
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn what_is_held_is_bounded_and_the_rest_waits_below() {
     assert_eq!(due(&mut link, 1), []);
     assert_eq!(below.left(), HELD_MESSAGES);
     link.arm(false);
-    assert!(!link.is_ready(false), "until the deadline nothing can be done");
+    assert!(!link.is_ready(), "until the deadline nothing can be done");
     let all: Vec<u64> = (0..2 * HELD_MESSAGES as u64).collect();
     let (first, second) = all.split_at(HELD_MESSAGES);
     assert_eq!(due(&mut link, 101), first);
