@@ -58,10 +58,11 @@ impl Pause {
     }
 
     /// A wait is over: from its start until there was something to do, it took
-    /// so many nanoseconds, the sleep and the waking included.
-    pub fn waited(&mut self, nanoseconds: u64) {
+    /// so many nanoseconds, the sleep and the waking included if it was slept
+    /// through. (That is not the same as longer than the budget: whoever looks
+    /// at the clock now and then polls a little longer.)
+    pub fn waited(&mut self, nanoseconds: u64, slept: bool) {
         // Who slept noticed late by what waking costs.
-        let slept = nanoseconds > self.budget;
         let wait = if slept { nanoseconds.saturating_sub(self.cost) } else { nanoseconds };
         self.waits[self.next] = wait;
         self.next = (self.next + 1) % REMEMBERED;

@@ -54,7 +54,7 @@ impl Patience {
     /// A wait for a message is over; it took so many nanoseconds, with the
     /// sleep at its end if there was one.
     pub fn waited(&mut self, nanoseconds: u64, slept: bool) {
-        self.pause.waited(nanoseconds);
+        self.pause.waited(nanoseconds, slept);
         if nanoseconds > SHORT * self.cost {
             self.trial = 0;
         } else if !slept {

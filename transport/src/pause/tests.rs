@@ -5,23 +5,23 @@ const COST: u64 = 10_000;
 #[test]
 fn short_waits_are_polled_for_a_little_longer_than_they_take() {
     let mut pause = Pause::new(COST);
-    (0..REMEMBERED).for_each(|_| pause.waited(700));
+    (0..REMEMBERED).for_each(|_| pause.waited(700, false));
     assert_eq!(pause.budget(), COST / 8);
 }
 
 #[test]
 fn long_waits_are_not_polled_for() {
     let mut pause = Pause::new(COST);
-    (0..REMEMBERED).for_each(|_| pause.waited(100 * COST));
+    (0..REMEMBERED).for_each(|_| pause.waited(100 * COST, true));
     assert_eq!(pause.budget(), 0);
 }
 
 #[test]
 fn after_long_waits_short_ones_are_noticed() {
     let mut pause = Pause::new(COST);
-    (0..REMEMBERED).for_each(|_| pause.waited(100 * COST));
+    (0..REMEMBERED).for_each(|_| pause.waited(100 * COST, true));
     // It sleeps at once, so a wait of 500 is measured with the waking.
-    (0..REMEMBERED).for_each(|_| pause.waited(500 + COST));
+    (0..REMEMBERED).for_each(|_| pause.waited(500 + COST, true));
     assert_eq!(pause.budget(), COST / 16);
 }
 
@@ -29,8 +29,8 @@ fn after_long_waits_short_ones_are_noticed() {
 fn few_short_waits_among_long_ones_are_polled_for_if_that_is_cheap() {
     let mut pause = Pause::new(COST);
     for _ in 0..REMEMBERED {
-        pause.waited(100);
-        pause.waited(100 * COST);
+        pause.waited(100, false);
+        pause.waited(100 * COST, true);
     }
     assert_eq!(pause.budget(), COST / 32);
 }
@@ -66,11 +66,22 @@ fn even_spite_costs_at_most_three_times_the_best_fixed_budget() {
                 };
                 waits.push(wait);
                 total += cost_with(&[wait], |_| pause.budget());
-                pause.waited(if wait <= pause.budget() { wait } else { wait + COST });
+                let slept = wait > pause.budget();
+                pause.waited(if slept { wait + COST } else { wait }, slept);
             }
         }
         let best = waits.iter().copied().chain([0]).filter(|&wait| wait <= COST)
             .map(|budget| cost_with(&waits, |_| budget)).min().unwrap_or(0);
         prop_assert!(total <= 3 * best + 2 * COST * REMEMBERED as u64, "{total} against {best}");
     });
+}
+
+#[test]
+fn waits_that_were_polled_for_a_little_too_long_are_no_sleeps() {
+    let mut pause = Pause::new(COST);
+    for _ in 0..3 * REMEMBERED {
+        let wait = pause.budget() + 1;
+        pause.waited(wait.min(COST / 10), false);
+        assert!(pause.budget() >= COST / 10, "the next wait like this is slept through");
+    }
 }
