@@ -54,6 +54,10 @@ impl Patience {
     /// A wait for a message is over; it took so many nanoseconds, with the
     /// sleep at its end if there was one.
     pub fn waited(&mut self, nanoseconds: u64, slept: bool) {
+        // A sleep far shorter than a wake-up was not ended by one: a thread began
+        // to wait, and made this one look. How long that one waited is not known;
+        // no longer than this.
+        let slept = slept && nanoseconds >= self.cost / 2;
         self.pause.waited(nanoseconds, slept);
         if nanoseconds > SHORT * self.cost {
             self.trial = 0;
@@ -128,6 +132,15 @@ mod tests {
             end.waited(100_000, true);
         }
         assert!(polled < 100, "{polled} of 10000 waits were polled for");
+    }
+
+    #[test]
+    fn sleeps_that_a_thread_of_this_vm_ends_are_polled_through() {
+        let mut end = Patience::new(COST);
+        for _ in 0..100 {
+            end.waited(COST / 5, true);
+            assert!(end.budget() >= COST / 5, "the next one is not slept through");
+        }
     }
 
     #[test]
