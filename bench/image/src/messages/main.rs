@@ -102,7 +102,7 @@ fn lead(
 /// Answers what the leader measures.
 fn follow(way: Way, platform: &Measured, calls: &Calls, shared: &Shared, bare: &mut Bare) {
     platform.prepare(way);
-    calls.expect(way.trips());
+    calls.expect(way.warm_up() + way.trips());
     if !way.is_call() {
         bare.drain();
     }
