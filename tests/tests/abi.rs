@@ -1,13 +1,15 @@
-//! `docs/abi.md` is made from the runtime's source and from `hermit-abi`'s.
+//! `docs/abi.md` is made from the runtime's source and from `hermit-abi`'s, `docs/std.md` from the
+//! suite's table of differences.
 //!
 //! How functions and their comments are read, `images/runtime/src/abi/mod.rs` says.
-//! `CYANEA_WRITE=1 cargo test -p tests --test abi` writes the page anew.
+//! `CYANEA_WRITE=1 cargo test -p tests --test abi` writes the pages anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std_suite::differences::DIFFERENCES;
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Expr, ForeignItem, ForeignItemFn, Item, Lit, Meta, ReturnType, Signature};
 use tests::root;
@@ -244,13 +246,32 @@ fn every_function_says_what_it_does_and_who_tests_it() {
     }
 }
 
-#[test]
-fn the_page_is_what_the_source_says() {
-    let path = root().join("docs/abi.md");
-    let page = page();
-    if std::env::var_os("CYANEA_WRITE").is_some() {
-        fs::write(&path, &page).unwrap();
+fn page_of_std() -> String {
+    let mut page = String::from(
+        "# What `std` does otherwise on a node\n\n\
+         The programs of [`tests/std`](../tests/std) run on the host and on a node, and print the same, but for these\n\
+         lines. This page is made from `tests/std/src/differences.rs` (`CYANEA_WRITE=1 cargo test -p tests --test abi`),\n\
+         and a test holds that to what the programs print. All of it is the doing of `std`'s Hermit port, whatever stands\n\
+         below. Beyond these: `process::id` panics, and a panic cannot be caught.\n\n\
+         | program | line | on the host | on a node | why |\n|---|---|---|---|---|\n",
+    );
+    for one in DIFFERENCES {
+        let cells =
+            [one.program, one.topic, one.host, one.node, one.why].map(|cell| cell.replace('|', "\\|"));
+        let [program, topic, host, node, why] = cells;
+        writeln!(page, "| `{program}` | {topic} | `{host}` | `{node}` | {why} |").unwrap();
     }
-    let there = fs::read_to_string(&path).unwrap_or_default();
-    assert!(there == page, "docs/abi.md is out of date: CYANEA_WRITE=1 cargo test -p tests --test abi");
+    page
+}
+
+#[test]
+fn the_pages_are_what_the_source_says() {
+    for (name, page) in [("abi.md", page()), ("std.md", page_of_std())] {
+        let path = root().join("docs").join(name);
+        if std::env::var_os("CYANEA_WRITE").is_some() {
+            fs::write(&path, &page).unwrap();
+        }
+        let there = fs::read_to_string(&path).unwrap_or_default();
+        assert!(there == page, "docs/{name} is out of date: CYANEA_WRITE=1 cargo test -p tests --test abi");
+    }
 }

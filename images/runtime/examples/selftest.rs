@@ -576,6 +576,10 @@ impl System for Least {
         Ok((0..200).map(entry).collect())
     }
 
+    fn dup(&self, _tag: u64, fd: i32) -> Result<i32, Errno> {
+        if fd == 3 { Ok(4) } else { Err(Errno::BAD_DESCRIPTOR) }
+    }
+
     fn exit(&self, tag: u64, code: i32) -> ! {
         self.ended.lock().unwrap().push((tag, Some(code)));
         runtime::thread::end()
@@ -611,6 +615,9 @@ fn system_above() {
     #[expect(deprecated)]
     let calls = unsafe { (hermit_abi::opendir(c"/".as_ptr()), hermit_abi::fsync(3), hermit_abi::fsync(1)) };
     assert_eq!(calls, (3, 0, 0));
+    // SAFETY: a descriptor is a number.
+    let copies = [1, 3, 5].map(|fd| unsafe { hermit_abi::dup(fd) });
+    assert_eq!(copies, [-hermit_abi::errno::EBADF, 4, -hermit_abi::errno::EBADF]);
     let activity = |tag, end: fn()| {
         thread::spawn(move || {
             runtime::thread::set_activity(tag);

@@ -193,7 +193,7 @@ extern "C" fn sys_lseek(fd: i32, offset: isize, whence: i32) -> isize {
 
 /// A second descriptor of the same open file, with the same position. EBADF for the console's.
 ///
-/// Tested: std::fs
+/// Tested: selftest::system_above
 #[unsafe(no_mangle)]
 extern "C" fn sys_dup(fd: i32) -> i32 {
     small_number(above_for(fd).and_then(|(tag, system)| system.dup(tag, fd)))
