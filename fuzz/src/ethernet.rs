@@ -109,7 +109,7 @@ impl World {
         match input.byte() % 16 {
             0..4 => self.forge(input),
             4 | 5 => self.invent(input),
-            6 => self.passes = input.byte() % 4 > 0,
+            6 => self.passes = !input.byte().is_multiple_of(4),
             7 => self.send(LIAR, VICTIM, input.length(MAX_MESSAGE)),
             8 => self.send(VICTIM, LIAR, input.length(MAX_MESSAGE)),
             9 | 10 => self.tell(input.length(MAX_MESSAGE - HEADER_BYTES)),
