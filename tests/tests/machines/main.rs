@@ -16,3 +16,4 @@ mod pipes;
 mod programs;
 mod restarts;
 mod selftest;
+mod suite;
