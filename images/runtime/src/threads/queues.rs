@@ -226,14 +226,25 @@ impl Queues {
         }
     }
 
-    /// The core out of whose queue a thread of this priority comes.
-    fn source(&self, priority: usize) -> usize {
-        let own = cores::index();
-        let has = |core: usize| !self.cores[core].ready[priority].is_empty();
-        match has(own) {
-            true => own,
-            false => (own + 1..MAX_CORES).chain(0..own).find(|&core| has(core)).unwrap_or(own),
+    /// Takes the first thread of a priority out of this core's queue, or of
+    /// another's.
+    fn take(&mut self, priority: usize) -> Option<Index> {
+        if self.ready[priority] == 0 {
+            return None;
         }
+        let own = cores::index();
+        let source = match self.cores[own].ready[priority].first() {
+            Some(_) => own,
+            None => (own + 1..MAX_CORES).chain(0..own).find(|&core| self.lets_go(core, priority))?,
+        };
+        self.ready[priority] -= 1;
+        self.cores[source].ready[priority].pop(&mut self.table)
+    }
+
+    /// Whether other cores may take the first thread of this priority from a core.
+    fn lets_go(&self, core: usize, priority: usize) -> bool {
+        let CoreQueues { ready, current, .. } = &self.cores[core];
+        ready[priority].first().is_some_and(|index| current.is_some() || !self.table.get(index).begins_here)
     }
 
     /// The priority of the most urgent thread that is ready on any core.
@@ -244,15 +255,12 @@ impl Queues {
     /// Takes the most urgent ready thread and makes it this core's running one.
     pub fn pick(&mut self) -> *mut Thread {
         let own = cores::index();
-        let found = self.most_urgent().and_then(|priority| {
-            let source = self.source(priority);
-            self.ready[priority] -= 1;
-            self.cores[source].ready[priority].pop(&mut self.table)
-        });
+        let found = (1..PRIORITIES).rev().find_map(|priority| self.take(priority));
         let core = &mut self.cores[own];
         (core.slice_end, core.call_at, core.current) = (None, None, found);
         if let Some(index) = found {
-            self.table.get_mut(index).core = own;
+            let thread = self.table.get_mut(index);
+            (thread.core, thread.begins_here) = (own, false);
         }
         self.set_timer();
         match found {

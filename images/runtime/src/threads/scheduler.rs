@@ -82,6 +82,7 @@ pub fn spawn(
         calls: 0,
         gives_way: false,
         core: 0,
+        begins_here: core.is_some(),
         links: Default::default(),
         waiting: Waiting::No,
         deadline: None,
@@ -308,9 +309,8 @@ pub fn leave_interrupt(frame: &TrapFrame, float: &FloatState) {
         }
         Some(scheduler.pick())
     });
-    if let Some(to) = to {
-        // SAFETY: interrupts are off, this is a stack of the core's own, and
-        // `to` was picked: somebody was ready.
+    if let Some(to) = to.filter(|to| !to.is_null()) {
+        // SAFETY: interrupts are off, this is a stack of the core's own, and `to` was picked.
         unsafe { context::resume(to) }
     }
 }

@@ -66,6 +66,8 @@ pub struct Thread {
     /// The core on which it runs, ran last, or is to run: whose ready queue and
     /// whose sleepers it is among.
     pub core: usize,
+    /// It was made to begin on that core: nobody else takes it, while that one is on its way.
+    pub begins_here: bool,
     /// Its neighbours in lists.
     pub links: [Link; 2],
     /// What it waits for.
