@@ -6,12 +6,10 @@
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+pub use ivshmem::layout::MAX_CORES;
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::GsBase;
 
-/// Most cores of a VM. One lock guards the scheduler: with more, they would
-/// wait for one another there, and another VM is the better way to use a core.
-pub const MAX_CORES: usize = 8;
 /// Bytes of a [`Core`]: a cache line. The entry of the other cores knows it.
 pub const CORE_BYTES: usize = 64;
 /// Where the idle stack's top is in a [`Core`].
