@@ -30,6 +30,8 @@ const SLICE: u64 = 10_000_000;
 /// How long a ready thread waits for its own core while another is idle, in
 /// nanoseconds: about what it costs to have the other one look.
 const PATIENCE: u64 = 100_000;
+/// A moment that does not come.
+const NEVER: u64 = u64::MAX;
 /// How many lists there are for waiting threads.
 const BUCKETS: usize = 64;
 /// How many priorities there are, 0 unused.
@@ -43,13 +45,13 @@ pub struct CoreQueues {
     /// Who runs; `None` in the idle loop.
     pub current: Option<Index>,
     /// When the running thread makes room for an equal that waits.
-    slice_end: Option<u64>,
+    slice_end: u64,
     /// When an idle core is called for those that wait here.
-    call_at: Option<u64>,
+    call_at: u64,
     /// Ended, not yet freed.
     pub ended: Option<Index>,
     /// When the timer will interrupt.
-    armed: Option<u64>,
+    armed: u64,
     /// It takes threads.
     online: bool,
 }
@@ -73,10 +75,10 @@ impl CoreQueues {
         ready: [List::new(LinkKind::Queue); PRIORITIES],
         sleepers: List::new(LinkKind::Sleep),
         current: None,
-        slice_end: None,
-        call_at: None,
+        slice_end: NEVER,
+        call_at: NEVER,
         ended: None,
-        armed: None,
+        armed: NEVER,
         online: false,
     };
 
@@ -211,7 +213,7 @@ impl Queues {
     /// that is about to be queued there.
     fn call_for(&self, core: usize, urgency: usize) {
         let running = self.urgency(core);
-        let equal = urgency == running && self.cores[core].slice_end.is_none();
+        let equal = urgency == running && self.cores[core].slice_end == NEVER;
         if core != cores::index() && (urgency > running || equal) {
             apic::interrupt(core, traps::LOOK);
         }
@@ -257,7 +259,7 @@ impl Queues {
         let own = cores::index();
         let found = (1..PRIORITIES).rev().find_map(|priority| self.take(priority));
         let core = &mut self.cores[own];
-        (core.slice_end, core.call_at, core.current) = (None, None, found);
+        (core.slice_end, core.call_at, core.current) = (NEVER, NEVER, found);
         if let Some(index) = found {
             let thread = self.table.get_mut(index);
             (thread.core, thread.begins_here) = (own, false);
@@ -277,14 +279,14 @@ impl Queues {
         let Some(index) = core.current else { return true };
         let own = self.priority(index);
         urgent > own
-            || !core.ready[own].is_empty() && core.slice_end.is_some_and(|end| clock::now_ns() >= end)
+            || core.slice_end != NEVER && !core.ready[own].is_empty() && clock::now_ns() >= core.slice_end
     }
 
     /// Puts the running thread back among the ready ones: at the front, unless its turn is over.
     pub fn put_back(&mut self) {
         let core = self.own();
         let Some(index) = core.current else { return };
-        let over = core.slice_end.is_some_and(|end| clock::now_ns() >= end);
+        let over = core.slice_end != NEVER && clock::now_ns() >= core.slice_end;
         self.queue(index, !over);
     }
 
@@ -299,32 +301,43 @@ impl Queues {
     /// slice, or of the patience of those that are ready. A timer that fires
     /// too early does no harm, so it is never set later.
     pub fn set_timer(&mut self) {
-        let idle = self.online > 1 && self.idle_core().is_some();
+        let call_at = if self.online > 1 { self.patience_ends() } else { NEVER };
         let core = &mut self.cores[cores::index()];
-        let competitor =
-            core.current.is_some_and(|index| !core.ready[self.table.get(index).priority as usize].is_empty());
-        if competitor && core.slice_end.is_none() {
-            core.slice_end = Some(clock::now_ns() + SLICE);
+        let mut due = call_at;
+        if let Some(index) = core.current {
+            let thread = self.table.get(index);
+            if !core.ready[thread.priority as usize].is_empty() {
+                if core.slice_end == NEVER {
+                    core.slice_end = clock::now_ns() + SLICE;
+                }
+                due = due.min(core.slice_end);
+            }
+            due = due.min(thread.last_moment().unwrap_or(NEVER));
         }
-        core.call_at = match idle && core.most_urgent().is_some() {
-            true => core.call_at.or_else(|| Some(clock::now_ns() + PATIENCE)),
-            false => None,
-        };
-        let slice = core.slice_end.filter(|_| competitor);
-        let deadline = core.sleepers.first().and_then(|index| self.table.get(index).deadline);
-        let last = core.current.and_then(|index| self.table.get(index).last_moment());
-        let Some(due) = slice.into_iter().chain(core.call_at).chain(deadline).chain(last).min() else {
-            return;
-        };
-        if core.armed.is_none_or(|armed| due < armed) {
-            core.armed = Some(due);
+        if let Some(first) = core.sleepers.first() {
+            due = due.min(self.table.get(first).deadline.unwrap_or(NEVER));
+        }
+        if due < core.armed {
+            core.armed = due;
             apic::set_timer(due);
         }
     }
 
+    /// When an idle core is to be called for those that are ready here.
+    fn patience_ends(&mut self) -> u64 {
+        let idle = self.idle_core().is_some();
+        let core = self.own();
+        if !idle || core.most_urgent().is_none() {
+            core.call_at = NEVER;
+        } else if core.call_at == NEVER {
+            core.call_at = clock::now_ns() + PATIENCE;
+        }
+        core.call_at
+    }
+
     /// This core's timer has interrupted it.
     pub fn on_timer(&mut self) {
-        self.own().armed = None;
+        self.own().armed = NEVER;
         self.wake_sleepers();
         self.call_idle();
         self.set_timer();
@@ -333,10 +346,10 @@ impl Queues {
     /// Calls an idle core for those that have waited here for long enough.
     fn call_idle(&mut self) {
         let core = self.own();
-        if core.call_at.is_none_or(|at| at > clock::now_ns()) {
+        if core.call_at == NEVER || core.call_at > clock::now_ns() {
             return;
         }
-        core.call_at = None;
+        core.call_at = NEVER;
         if core.most_urgent().is_some()
             && let Some(idle) = self.idle_core()
         {
