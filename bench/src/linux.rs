@@ -68,7 +68,7 @@ pub fn virtual_machines(bench: &mut Bench) -> Result<()> {
         bench.say(&format!("two VMs of Cyanea, two Linux VMs: {turn} of {TURNS}"));
         cyanea.extend(messages::measure(bench, &messages::machine()?, CYANEA_ROUNDS)?);
         main.push(boot::until_main(bench)?);
-        bulk.extend(pipes::measure(bench, CYANEA_ROUNDS)?.0);
+        bulk.extend(pipes::measure(bench, CYANEA_ROUNDS)?.pipe);
         pair(bench, &Boot { kernel: &kernel, initramfs: &initramfs }, &mut linux)?;
     }
     report(bench, &cyanea, (median(main), median(bulk)), &linux);
