@@ -101,12 +101,6 @@ extern "C" fn sys_available_parallelism() -> usize {
     cores::count()
 }
 
-/// The same, by its old name.
-#[unsafe(no_mangle)]
-extern "C" fn sys_get_processor_count() -> usize {
-    cores::count()
-}
-
 /// How many threads can run at once, by its older name.
 ///
 /// Tested: selftest::thread_calls
