@@ -3,6 +3,7 @@
 use super::{queues, status, time};
 use crate::clock;
 use crate::exit::{ExitCode, exit};
+use crate::processor::cores;
 use crate::system::{self, Errno};
 use crate::thread;
 use crate::threads::futex::{self, NotWoken};
@@ -24,9 +25,10 @@ extern "C" fn sys_spawn2(
     argument: usize,
     priority: u8,
     stack: usize,
-    _core: isize,
+    core: isize,
 ) -> ThreadId {
-    scheduler::spawn(function, argument, Priority::from_number(priority), stack).unwrap_or(0)
+    let core = usize::try_from(core).ok();
+    scheduler::spawn(function, argument, Priority::from_number(priority), stack, core).unwrap_or(0)
 }
 
 /// Makes a thread with a stack of 1 MiB. ENOMEM without memory.
@@ -38,9 +40,10 @@ unsafe extern "C" fn sys_spawn(
     function: extern "C" fn(usize),
     argument: usize,
     priority: u8,
-    _core: isize,
+    core: isize,
 ) -> i32 {
-    let spawned = scheduler::spawn(function, argument, Priority::from_number(priority), DEFAULT_STACK);
+    let (priority, core) = (Priority::from_number(priority), usize::try_from(core).ok());
+    let spawned = scheduler::spawn(function, argument, priority, DEFAULT_STACK, core);
     let Some(spawned) = spawned else { return status(Err(Errno::OUT_OF_MEMORY)) };
     if !id.is_null() {
         // SAFETY: the caller's variable.
@@ -95,7 +98,7 @@ extern "C" fn sys_set_priority(id: ThreadId, priority: u8) {
 /// Tested: std::thread
 #[unsafe(no_mangle)]
 extern "C" fn sys_available_parallelism() -> usize {
-    1
+    cores::count()
 }
 
 /// How many threads can run at once, by its older name.

@@ -15,8 +15,10 @@
 
 use super::{PAGE, frames};
 use crate::boot::start_info::MAX_RAM;
-use crate::processor::critical::Locked;
+use crate::processor::critical::{self, Locked};
+use crate::processor::shootdown;
 use core::ops::Range;
+use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::{PageTable, PageTableEntry};
@@ -105,6 +107,11 @@ unsafe extern "C" {
     safe static constants_start: u8;
     safe static data_start: u8;
     safe static image_end: u8;
+}
+
+/// The physical address of the tables that all cores use; below 4 GiB.
+pub fn root() -> usize {
+    SPACE.with(|space| space.root)
 }
 
 /// The first address after the image.
@@ -254,22 +261,57 @@ pub fn arm_stack(range: &Range<usize>) -> Result<(), OutOfFrames> {
     })
 }
 
-/// Takes the frames of a stack away from it; its addresses then fault.
+/// How many frames a stack has.
+pub fn frames_of(range: &Range<usize>) -> usize {
+    SPACE.with(|space| {
+        let mut present = |page| space.find(page).is_some_and(|entry| entry.flags().contains(Flags::PRESENT));
+        range.clone().step_by(PAGE).filter(|&page| present(page)).count()
+    })
+}
+
+/// Takes the frames of stacks away from them; their addresses then fault, on
+/// every core. The caller is inside of no `Locked`.
+///
+/// # Safety
+/// Nobody uses the stacks any more.
+pub unsafe fn release_stacks<'a>(stacks: impl Iterator<Item = &'a Range<usize>>) {
+    let _section = critical::enter();
+    // The frames, each with the address of the one before in its first word.
+    let mut taken = 0;
+    for range in stacks {
+        // SAFETY: the caller's promise.
+        unsafe { unmap_stack(range, &mut taken) };
+    }
+    if taken != 0 {
+        shootdown::elsewhere();
+    }
+    while taken != 0 {
+        let frame = taken;
+        // SAFETY: the frame came from `take` on a fault, no core reaches it by
+        // the stack's address any more, and its first word is this list's.
+        unsafe {
+            taken = *(frame as *const usize);
+            frames::give(frame);
+        }
+    }
+}
+
+/// Empties the entries of a stack's pages, and puts its frames before `taken`.
 ///
 /// # Safety
 /// Nobody uses the stack any more.
-pub unsafe fn release_stack(range: &Range<usize>) {
+unsafe fn unmap_stack(range: &Range<usize>, taken: &mut usize) {
     SPACE.with(|space| {
         for page in (range.start - PAGE..range.end).step_by(PAGE) {
             let Some(entry) = space.find(page) else { continue };
-            if entry.flags().contains(Flags::PRESENT) {
-                let frame = entry.addr().as_u64() as usize;
-                entry.set_unused();
-                x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
-                // SAFETY: the frame came from `take` on a fault and is mapped nowhere any more.
-                unsafe { frames::give(frame) };
-            } else {
-                entry.set_unused();
+            let present = entry.flags().contains(Flags::PRESENT);
+            let frame = entry.addr().as_u64() as usize;
+            entry.set_unused();
+            if present {
+                tlb::flush(VirtAddr::new(page as u64));
+                // SAFETY: the caller's promise: nobody wants what is in the frame.
+                unsafe { *(frame as *mut usize) = *taken };
+                *taken = frame;
             }
         }
     });
@@ -323,7 +365,11 @@ pub fn resolve(address: usize) -> Fault {
         if flags.contains(GUARD) {
             return Fault::StackOverflow;
         }
-        if flags.contains(Flags::PRESENT) || !flags.contains(DEMAND) {
+        if flags.contains(Flags::PRESENT) {
+            // Another core met the same page at the same moment, and was first.
+            return Fault::Grown;
+        }
+        if !flags.contains(DEMAND) {
             return Fault::Invalid;
         }
         let Some(frame) = frames::take() else { return Fault::OutOfFrames };
