@@ -329,26 +329,34 @@ pub unsafe fn map_page(page: usize, frame: usize, access: Access) -> Result<(), 
     })
 }
 
-/// Changes what may be done with a page of [`AREAS`] that has a frame.
+/// Changes what may be done with a page of [`AREAS`] that has a frame, on this
+/// core; on the others with [`forget_elsewhere`].
 pub fn protect_page(page: usize, access: Access) {
     SPACE.with(|space| {
         if let Some(entry) = space.find(page)
             && entry.flags().intersects(Flags::PRESENT | KEPT)
         {
             entry.set_flags(access.flags());
-            x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
+            tlb::flush(VirtAddr::new(page as u64));
         }
     });
 }
 
-/// Takes the frame from under a page of [`AREAS`]: it is the caller's now.
+/// Returns when no other core remembers what the tables said before. The caller
+/// is inside of no `Locked`.
+pub fn forget_elsewhere() {
+    let _section = critical::enter();
+    shootdown::elsewhere();
+}
+
+/// Takes the frame from under a page of [`AREAS`], to which no core has access any
+/// more: it is the caller's now.
 pub fn unmap_page(page: usize) -> Option<usize> {
     SPACE.with(|space| {
         let entry = space.find(page)?;
         let frame =
             entry.flags().intersects(Flags::PRESENT | KEPT).then(|| entry.addr().as_u64() as usize)?;
         entry.set_unused();
-        x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
         Some(frame)
     })
 }
