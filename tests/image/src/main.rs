@@ -4,6 +4,7 @@
 mod files;
 mod isolation;
 mod life;
+mod locks;
 mod nonsense;
 mod pipes;
 mod scribbler;
@@ -40,6 +41,10 @@ fn main() {
         program!("files", files::conformance),
         program!("files-and-echo", files_and_echo),
         program!("filler", files::filler),
+        program!("links", files::links),
+        program!("count-under-lock", locks::count_under_lock),
+        program!("hold-lock", locks::hold_lock),
+        program!("want-lock", locks::want_lock),
         program!(wordcount),
     ];
     let suite = std_suite::PROGRAMS.iter().map(|program| Program::new(program.name, program.main));

@@ -11,6 +11,7 @@ mod hosts;
 mod isolation;
 mod kills;
 mod lives;
+mod locks;
 mod mistakes;
 mod pipes;
 mod programs;
