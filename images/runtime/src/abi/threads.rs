@@ -9,7 +9,7 @@ use crate::thread;
 use crate::threads::futex::{self, NotWoken};
 use crate::threads::scheduler;
 use crate::threads::thread::{Priority, ThreadId};
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use hermit_abi::{FUTEX_RELATIVE_TIMEOUT, timespec};
 
 /// Stack bytes of a thread made by `sys_spawn`, which does not say.
@@ -63,7 +63,7 @@ extern "C" fn sys_getpid() -> i32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_get_priority() -> u8 {
-    scheduler::with_current(|thread| thread.priority).map_or(0, |priority| priority as u8)
+    scheduler::priority().map_or(0, |priority| priority as u8)
 }
 
 #[unsafe(no_mangle)]
@@ -151,7 +151,7 @@ extern "C" fn sys_abort() -> ! {
     match (thread::activity(), system::installed()) {
         (tag @ 1.., Some(system)) => system.abort(tag),
         _ => {
-            let out_of_memory = scheduler::with_current(|thread| thread.allocation_failed);
+            let out_of_memory = scheduler::with_current(|thread| thread.allocation_failed.load(Relaxed));
             exit(if out_of_memory == Some(true) { ExitCode::OutOfMemory } else { ExitCode::Panic })
         }
     }
