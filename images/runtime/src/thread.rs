@@ -103,9 +103,3 @@ static AT_END: Locked<Option<fn()>> = Locked::new(None);
 pub fn at_end(hook: fn()) {
     AT_END.with(|at_end| *at_end = Some(hook));
 }
-
-/// Runs `f` while nobody else in this VM runs; `f` is short and does not wait.
-pub fn undisturbed<T>(f: impl FnOnce() -> T) -> T {
-    let _section = critical::enter();
-    f()
-}
