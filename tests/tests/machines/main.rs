@@ -5,6 +5,7 @@
 //! images; `scripts/test` builds all of it.
 
 mod copies;
+mod cores;
 mod distance;
 mod hostile;
 mod hosts;
