@@ -126,7 +126,8 @@ impl Images {
     pub fn check_for(&self, file: &MachineFile) -> Result<(), ImageError> {
         let wanted =
             [shape("node", &self.node)?.least_memory(), shape("utility", &self.utility)?.least_memory()];
-        let small = |vm: &&crate::machine_file::VmPlan| vm.memory < wanted[usize::from(vm.role != Role::Node)];
+        let small =
+            |vm: &&crate::machine_file::VmPlan| vm.memory < wanted[usize::from(vm.role != Role::Node)];
         let Some(vm) = file.vms.iter().find(small) else { return Ok(()) };
         let (kind, table) = match vm.role {
             Role::Utility(utility) => ("utility", utility.to_string()),

@@ -183,10 +183,7 @@ fn addresses(segment: &ProgramHeader64<Endianness>) -> Result<Range<u64>, Unfit>
 }
 
 /// What the note of the entry point says.
-fn entry<'data, R: ReadRef<'data>>(
-    segments: &[ProgramHeader64<Endianness>],
-    file: R,
-) -> Result<u64, Unfit> {
+fn entry<'data, R: ReadRef<'data>>(segments: &[ProgramHeader64<Endianness>], file: R) -> Result<u64, Unfit> {
     let end = Endianness::Little;
     for segment in segments.iter().filter(|segment| segment.p_type(end) == elf::PT_NOTE) {
         let bytes = segment.p_filesz(end).min(MAX_NOTE);

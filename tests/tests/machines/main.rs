@@ -6,6 +6,7 @@
 
 mod copies;
 mod distance;
+mod guide;
 mod hostile;
 mod hosts;
 mod isolation;
@@ -14,5 +15,6 @@ mod lives;
 mod mistakes;
 mod pipes;
 mod programs;
+mod projects;
 mod restarts;
 mod selftest;

@@ -82,7 +82,10 @@ fn an_image_that_will_not_do_is_said() {
     let linux = std::env::current_exe().unwrap();
     for (node, expected) in [
         ("/absent/image", "there is no node image at"),
-        ("m.toml", "m.toml is no ELF file; build images with `make images`, one of your own with `cyanea build`"),
+        (
+            "m.toml",
+            "m.toml is no ELF file; build images with `make images`, one of your own with `cyanea build`",
+        ),
         ("cut-off", "cut-off is cut off: it has "),
         ("foreign", "foreign is an ELF file for AArch64, and VMs are x86-64;"),
         (linux.to_str().unwrap(), "is a program of another system, Linux's perhaps"),
