@@ -82,7 +82,7 @@ const PARTS: [Part; 10] = [
     ("files", files::files),
 ];
 /// What is measured only if somebody says so.
-const ON_DEMAND: [Part; 1] = [("linux", linux::virtual_machines)];
+const ON_DEMAND: [Part; 2] = [("linux", linux::virtual_machines), ("same", linux::same_source)];
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);

@@ -13,7 +13,12 @@ use std::time::{Duration, Instant};
 const CHUNK: usize = 1 << 20;
 
 fn main() {
-    node::main(&[program!("throughput", throughput), program!("gap", gap), program!("bulk", bulk)])
+    node::main(&[
+        program!("throughput", throughput),
+        program!("gap", gap),
+        program!("bulk", bulk),
+        program!("same", same),
+    ])
 }
 
 /// The program's argument at `index`.
@@ -74,6 +79,11 @@ fn bulk() -> Result<(), Box<dyn std::error::Error>> {
         println!("pipe: {}", start.elapsed().as_nanos());
     }
     Ok(())
+}
+
+/// What is measured on Linux as well: `same ROUNDS`.
+fn same() {
+    bench_same::measure(argument(0).parse().unwrap_or(1));
 }
 
 /// Reads a few bytes of a file over and over: `gap FILE MILLISECONDS` prints
