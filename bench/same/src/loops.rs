@@ -2,9 +2,10 @@
 
 use std::hint::black_box;
 
-/// Blocks that are hashed, and steps that planets go.
-const BLOCKS: u32 = 12_000;
-const STEPS: u32 = 12_000;
+/// Blocks that are hashed, and steps that planets go: a few milliseconds of each,
+/// so that some rounds go by without the host doing something else meanwhile.
+const BLOCKS: u32 = 3000;
+const STEPS: u32 = 1500;
 
 /// Integers: the compression function of SHA-256 (FIPS 180-4), over and over.
 pub fn hashes() -> u64 {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 /// Turns that each of the two threads takes.
-const TURNS: usize = 2000;
+const TURNS: usize = 300;
 
 /// Runs `other` beside `own`; nanoseconds of one of the turns of both.
 fn both(own: impl FnOnce(), other: impl FnOnce() + Send) -> f64 {
