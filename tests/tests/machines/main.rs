@@ -7,6 +7,7 @@
 mod copies;
 mod cores;
 mod distance;
+mod guide;
 mod hostile;
 mod hosts;
 mod isolation;
@@ -16,6 +17,7 @@ mod locks;
 mod mistakes;
 mod pipes;
 mod programs;
+mod projects;
 mod restarts;
 mod selftest;
 mod suite;
