@@ -1,6 +1,7 @@
 //! A node image with the programs that the whole-machine tests run. It is also
 //! an example of an image of one's own.
 
+mod cores;
 mod files;
 mod isolation;
 mod life;
@@ -15,6 +16,7 @@ use node::{Program, program};
 fn main() {
     let own = [
         program!("hello", life::hello),
+        program!("cores", cores::cores),
         program!("locker", life::locker),
         program!("panicker", life::panicker),
         program!("exit", life::exit),

@@ -5,7 +5,9 @@
 //! images; `scripts/test` builds all of it.
 
 mod copies;
+mod cores;
 mod distance;
+mod guide;
 mod hostile;
 mod hosts;
 mod isolation;
@@ -15,6 +17,7 @@ mod locks;
 mod mistakes;
 mod pipes;
 mod programs;
+mod projects;
 mod restarts;
 mod selftest;
 mod suite;

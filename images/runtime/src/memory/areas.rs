@@ -68,7 +68,7 @@ pub fn unmap(start: usize, bytes: usize) -> Result<(), AreaError> {
 pub fn protect(start: usize, bytes: usize, access: Access) -> Result<(), AreaError> {
     undivided(|areas| {
         let (_, range) = find(areas, start, bytes)?;
-        protect_pages(range, access);
+        paging::protect_pages(range, access);
         Ok(())
     })
 }
@@ -112,15 +112,9 @@ fn fill(page: usize, access: Access) -> Option<()> {
     mapped.ok()
 }
 
-/// Changes what may be done with pages, on all cores.
-fn protect_pages(range: Range<usize>, access: Access) {
-    range.step_by(PAGE).for_each(|page| paging::protect_page(page, access));
-    paging::forget_elsewhere();
-}
-
-/// Takes the frames of pages away, once no core reaches them any more.
+/// Takes the frames of pages away, when no core reaches them any more.
 fn clear(range: Range<usize>) {
-    protect_pages(range.clone(), Access::None);
+    paging::protect_pages(range.clone(), Access::None);
     for frame in range.step_by(PAGE).filter_map(paging::unmap_page) {
         // SAFETY: it came from `take` in `fill` and is mapped nowhere any more.
         unsafe { frames::give(frame) };
