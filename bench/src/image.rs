@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The images: their files and what they are.
-const IMAGES: [(&str, &str); 3] =
-    [("node", "node"), ("utility", "utility"), ("bench-main", "std alone")];
+const IMAGES: [(&str, &str); 3] = [("node", "node"), ("utility", "utility"), ("bench-main", "std alone")];
 /// The one that is taken apart.
 const TAKEN_APART: &str = "node";
 
