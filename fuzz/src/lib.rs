@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`ring`] | every word of both rings of a link |
 //! | [`endpoint`] | a peer of an endpoint that talks to an honest one as well |
+//! | [`ethernet`] | every frame of a station's peer, of two |
 //! | [`messenger`] | every message: headers, pipes, requests, replies |
 //! | [`protocol`] | headers and bodies as bytes |
 //! | [`regions`] | region headers, machine description, liveness table |
@@ -25,6 +26,7 @@
 
 pub mod control;
 pub mod endpoint;
+pub mod ethernet;
 pub mod files;
 pub mod image;
 pub mod input;
@@ -61,7 +63,7 @@ macro_rules! targets {
     };
 }
 
-targets!(ring endpoint messenger protocol regions files tasks control machine_file image);
+targets!(ring endpoint ethernet messenger protocol regions files tasks control machine_file image);
 
 /// The target of that name.
 pub fn target(name: &str) -> Option<Target> {

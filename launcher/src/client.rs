@@ -171,7 +171,7 @@ fn table(machine: &MachineStatus) -> String {
             vm.death.as_ref().map_or(vm.state.clone(), |death| format!("{}: {death}", vm.state)),
             vm.generation.to_string(),
             vm.process.map_or("-".into(), |process| process.to_string()),
-            vm.processor.to_string(),
+            vm.processors.iter().map(usize::to_string).collect::<Vec<_>>().join(","),
             Size(vm.memory).to_string(),
         ]);
     }

@@ -78,7 +78,7 @@ fn machine(start: &Start<'_>, list: &mut List) {
     );
     list.option("-cpu", "max");
     // With maxcpus=1 TCG would make atomic read-modify-writes non-atomic.
-    list.option("-smp", "1,maxcpus=2");
+    list.option("-smp", format!("{},maxcpus={}", start.vm.cores, start.vm.cores.max(2)));
     list.option("-m", format!("{}M", start.vm.memory.0.div_ceil(1 << 20)));
     list.option("-display", "none");
     list.option("-chardev", "stdio,id=console,signal=off");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn list_with(name: &str, accelerator: Accelerator, card: bool) -> (String, usize) {
-        let text = "[clusters.a]\nnodes = 1\n[clusters.b]\n[vm]\nmemory = \"33 MiB\"";
+        let text = "[clusters.a]\nnodes = 1\n[clusters.b]\n[vm]\nmemory = \"33 MiB\"\n[vm.files]\ncores = 4";
         let file = MachineFile::parse("m.toml".as_ref(), text).unwrap();
         let regions = Regions::new(&file).unwrap();
         let (peer, vm) = file.peers().find(|(_, vm)| vm.name == name).unwrap();
@@ -202,5 +202,10 @@ mod tests {
     fn tcg_is_told_that_there_may_be_more_processors() {
         let (list, _) = list("node-b0", Accelerator::Tcg);
         assert!(list.contains("-accel tcg,thread=multi") && list.contains("-smp 1,maxcpus=2"));
+    }
+
+    #[test]
+    fn a_vm_has_the_cores_that_it_is_to_have() {
+        assert!(list("files-a0", Accelerator::Kvm).0.contains("-smp 4,maxcpus=4"));
     }
 }

@@ -18,3 +18,4 @@ mod programs;
 mod projects;
 mod restarts;
 mod selftest;
+mod suite;
