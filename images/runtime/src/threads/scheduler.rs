@@ -25,7 +25,7 @@
 use super::context::{self, Context};
 use super::list::Index;
 use super::queues::{Affinity, Queues};
-use super::stack::Stack;
+use super::stack::{self, Stack};
 use super::thread::{NEVER, Own, Priority, Thread, ThreadId, Waiting};
 use crate::clock;
 use crate::processor::cores::{self, STACK_TOP};
@@ -373,6 +373,9 @@ extern "C" fn idle_loop() -> ! {
         if !to.is_null() {
             // SAFETY: interrupts are off, and `to` was picked.
             unsafe { context::resume(to) }
+        }
+        if cores::many() {
+            stack::reap();
         }
         shootdown::fall_asleep();
         // An interrupt that makes somebody ready goes on with that thread and
