@@ -6,6 +6,7 @@
 //! | (none) | all checks; ends with `selftest: ok` |
 //! | `overflow`, `overflow-thread`, `overflow-core` | a stack overflow, on the main thread, another, another core's |
 //! | `null`, `text`, `constant`, `execute`, `divide` | a forbidden access, a divide error |
+//! | `protected`, `protected-core` | a page that is only read is written; one is, once it may not be, by another core |
 //! | `panic`, `oom` | a panic; memory runs out |
 //! | `idle`, `idle-sleeper` | halts for good; or wakes up every 100 ms |
 //! | `boot` | prints how long ago the VM started, and ends |
@@ -13,6 +14,9 @@
 //! | `regions` | what devices and regions there are |
 //! | `ticks` | prints the clock every 200 ms, to compare with the host's |
 //! | `switch` | what thread switches cost |
+
+#[path = "selftest/abi.rs"]
+mod abi;
 
 use runtime::system::{DirectoryEntry, Errno, FileKind, FileStatus, System};
 use std::cell::RefCell;
@@ -36,6 +40,8 @@ fn main() {
         "null" => write_to(black_box(8) as *mut u8),
         "text" => write_to(black_box(main as fn()) as *mut u8),
         "constant" => write_to(black_box("constant").as_ptr().cast_mut()),
+        "protected" => write_to(abi::write_to_protected()),
+        "protected-core" => abi::protect_from_another_core(),
         "execute" => execute_data(),
         "divide" => println!("{}", divide(black_box(0))),
         "panic" => panic!("as was asked for"),
@@ -101,7 +107,7 @@ fn exhaust() {
 
 fn check_everything() {
     type Check = (&'static str, fn());
-    let checks: [Check; 31] = [
+    let checks: [Check; 36] = [
         ("collections and numbers", collections),
         ("routines that copy", routines),
         ("allocation", allocation),
@@ -132,6 +138,11 @@ fn check_everything() {
         ("all cores allocate", cores::contention),
         ("files and sockets answer", refusals),
         ("arguments and environment", surroundings),
+        ("pages", abi::pages),
+        ("calls for memory", abi::memory_calls),
+        ("calls for threads", abi::thread_calls),
+        ("semaphores", abi::semaphores),
+        ("queues", abi::queues),
         ("a system above", system_above),
     ];
     let only = std::env::var("ONLY").ok();
@@ -534,6 +545,7 @@ fn refusals() {
     assert_eq!(std::io::stdin().read_line(&mut line).unwrap(), 0);
     std::io::stdout().flush().unwrap();
     assert!(runtime::regions::pair(239).is_none());
+    abi::refusals();
 }
 
 fn surroundings() {
@@ -597,6 +609,10 @@ impl System for Least {
         Ok((0..200).map(entry).collect())
     }
 
+    fn dup(&self, _tag: u64, fd: i32) -> Result<i32, Errno> {
+        if fd == 3 { Ok(4) } else { Err(Errno::BAD_DESCRIPTOR) }
+    }
+
     fn exit(&self, tag: u64, code: i32) -> ! {
         self.ended.lock().unwrap().push((tag, Some(code)));
         runtime::thread::end()
@@ -628,6 +644,13 @@ fn system_above() {
         assert_eq!(entry.file_name().to_str(), Some(format!("name-{i}").as_str()));
         assert_eq!(entry.file_type().unwrap().is_dir(), i % 2 == 0);
     }
+    // SAFETY: the path is a string with its end; the descriptor is one of the system's.
+    #[expect(deprecated)]
+    let calls = unsafe { (hermit_abi::opendir(c"/".as_ptr()), hermit_abi::fsync(3), hermit_abi::fsync(1)) };
+    assert_eq!(calls, (3, 0, 0));
+    // SAFETY: a descriptor is a number.
+    let copies = [1, 3, 5].map(|fd| unsafe { hermit_abi::dup(fd) });
+    assert_eq!(copies, [-hermit_abi::errno::EBADF, 4, -hermit_abi::errno::EBADF]);
     let activity = |tag, end: fn()| {
         thread::spawn(move || {
             runtime::thread::set_activity(tag);

@@ -50,9 +50,16 @@ pub fn arguments(start: &Start<'_>) -> (Vec<OsString>, Vec<RawFd>) {
         list.card(plug, peer);
     }
     list.option("-kernel", start.image);
-    let line = format!("vm={} epoch={} seed={}", start.vm.name, start.epoch_ns, start.seed);
+    let mut line = format!("vm={} epoch={} seed={}", start.vm.name, start.epoch_ns, start.seed);
+    // What a binary's only program is called.
+    line += &word(start.image).map_or(String::new(), |name| format!(" image={name}"));
     list.option("-append", line);
     (list.arguments, descriptors)
+}
+
+/// A file's name, if it can stand on a command line of words.
+fn word(file: &Path) -> Option<&str> {
+    file.file_name()?.to_str().filter(|name| !name.contains(char::is_whitespace))
 }
 
 /// Everything that does not depend on regions.
@@ -171,7 +178,7 @@ mod tests {
         assert!(!list.contains("memdev=pair1,"), "a VM has no pair with itself: {list}");
         assert!(!list.contains("addr=1.2"), "a node has no utility's region: {list}");
         assert_eq!(list.matches("readonly=on").count(), 1);
-        assert!(list.ends_with("-kernel /images/node -append vm=node-a0 epoch=17 seed=4"));
+        assert!(list.ends_with("-kernel /images/node -append vm=node-a0 epoch=17 seed=4 image=node"));
         assert!(list.contains("-m 33M "));
     }
 

@@ -5,15 +5,16 @@ mod cores;
 mod files;
 mod isolation;
 mod life;
+mod locks;
 mod nonsense;
 mod pipes;
 mod scribbler;
 mod sharing;
 
-use node::program;
+use node::{Program, program};
 
 fn main() {
-    node::main(&[
+    let own = [
         program!("hello", life::hello),
         program!("cores", cores::cores),
         program!("locker", life::locker),
@@ -42,8 +43,14 @@ fn main() {
         program!("files", files::conformance),
         program!("files-and-echo", files_and_echo),
         program!("filler", files::filler),
+        program!("links", files::links),
+        program!("count-under-lock", locks::count_under_lock),
+        program!("hold-lock", locks::hold_lock),
+        program!("want-lock", locks::want_lock),
         program!(wordcount),
-    ])
+    ];
+    let suite = std_suite::PROGRAMS.iter().map(|program| Program::new(program.name, program.main));
+    node::main(&own.into_iter().chain(suite).collect::<Vec<_>>())
 }
 
 /// Both, one after the other.

@@ -7,13 +7,17 @@
 mod copies;
 mod cores;
 mod distance;
+mod guide;
 mod hostile;
 mod hosts;
 mod isolation;
 mod kills;
 mod lives;
+mod locks;
 mod mistakes;
 mod pipes;
 mod programs;
+mod projects;
 mod restarts;
 mod selftest;
+mod suite;

@@ -52,6 +52,13 @@ fn a_fault_on_another_core_ends_the_vm() {
 }
 
 #[test]
+fn a_page_is_protected_from_all_cores() {
+    let ended = selftest_on(2, "protected-core");
+    assert!(ended.out.contains("fault: page fault writing 0x6800"), "{}", ended.out);
+    assert_eq!(ended.code(), FAULT);
+}
+
+#[test]
 fn what_ends_a_vm_ends_it_with_a_line_that_says_so() {
     for (word, code, line) in [
         ("overflow", FAULT, ", stack overflow, rip "),
@@ -59,6 +66,7 @@ fn what_ends_a_vm_ends_it_with_a_line_that_says_so() {
         ("null", FAULT, "fault: page fault writing 0x8, null pointer, rip "),
         ("text", FAULT, "fault: page fault writing "),
         ("constant", FAULT, "fault: page fault writing "),
+        ("protected", FAULT, "fault: page fault writing 0x6800"),
         ("execute", FAULT, "fault: page fault executing "),
         ("divide", FAULT, "fault: divide error "),
         ("panic", PANIC, "as was asked for"),

@@ -5,6 +5,7 @@
 //! 2 MiB ... image_end     the image, in 4 KiB pages: text R+X, constants R, data R+W
 //! ... end of RAM          identity map, in 2 MiB pages, R+W: heap and frames
 //! MAPPINGS ...            devices and regions, mapped when asked for, one guard page between
+//! AREAS ...               what programs map (areas.rs), one guard page between
 //! STACKS ...              thread stacks (threads/stack.rs): guard page below, frames on first touch
 //! ```
 //!
@@ -27,6 +28,8 @@ use x86_64::{PhysAddr, VirtAddr};
 const LARGE: usize = 2 << 20;
 /// Where devices and regions are mapped.
 const MAPPINGS: usize = 0x6000_0000_0000;
+/// Where programs' areas are.
+pub const AREAS: Range<usize> = 0x6800_0000_0000..STACKS;
 /// Where thread stacks are mapped.
 pub const STACKS: usize = 0x7000_0000_0000;
 /// The end of the addresses for thread stacks.
@@ -35,6 +38,8 @@ const STACKS_END: usize = 0x7fff_0000_0000;
 const DEMAND: Flags = Flags::BIT_9;
 /// A software bit of an entry that is not present: the guard page below a stack.
 const GUARD: Flags = Flags::BIT_10;
+/// A software bit of an entry that is not present: the page has its frame, but nobody may use it.
+const KEPT: Flags = Flags::BIT_11;
 
 /// How a mapping treats the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,30 @@ pub enum Caching {
     Uncached,
     /// Memory.
     WriteBack,
+}
+
+/// What may be done with a page of an area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    None,
+    /// It is read.
+    Read,
+    /// It is read and written.
+    Write,
+    /// It is read and executed.
+    Execute,
+}
+
+impl Access {
+    fn flags(self) -> Flags {
+        match self {
+            Self::None => KEPT,
+            Self::Read => Flags::PRESENT | Flags::NO_EXECUTE,
+            Self::Write => Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE,
+            Self::Execute => Flags::PRESENT,
+        }
+    }
 }
 
 /// There is no frame left for a page or a page table.
@@ -289,6 +318,46 @@ pub unsafe fn unmap_stack(range: &Range<usize>, taken: &mut Taken) {
             }
         }
     });
+}
+
+/// Puts `frame` under a page of [`AREAS`].
+///
+/// # Safety
+/// The frame belongs to nobody else, and there is none under the page yet.
+pub unsafe fn map_page(page: usize, frame: usize, access: Access) -> Result<(), OutOfFrames> {
+    SPACE.with(|space| {
+        let entry = space.entry(page, false, frames::take)?;
+        entry.set_addr(PhysAddr::new(frame as u64), access.flags());
+        Ok(())
+    })
+}
+
+/// Changes what may be done with pages of [`AREAS`] that have frames, on every
+/// core. The caller is inside of no `Locked`.
+pub fn protect_pages(pages: Range<usize>, access: Access) {
+    let _section = critical::enter();
+    SPACE.with(|space| {
+        for page in pages.step_by(PAGE) {
+            if let Some(entry) = space.find(page)
+                && entry.flags().intersects(Flags::PRESENT | KEPT)
+            {
+                entry.set_flags(access.flags());
+                tlb::flush(VirtAddr::new(page as u64));
+            }
+        }
+    });
+    shootdown::elsewhere();
+}
+
+/// Takes the frame from under a page of [`AREAS`] to which nobody has access:
+/// it is the caller's now.
+pub fn unmap_page(page: usize) -> Option<usize> {
+    SPACE.with(|space| {
+        let entry = space.find(page)?;
+        let frame = entry.flags().contains(KEPT).then(|| entry.addr().as_u64() as usize)?;
+        entry.set_unused();
+        Some(frame)
+    })
 }
 
 /// What is at `address`, where a page fault happened; maps the page if it is a
