@@ -73,6 +73,14 @@ pub fn ask() -> Call {
     Call(call)
 }
 
+/// Returns when no other core remembers what the page tables said before the
+/// call. Interrupts are off, and the caller is inside of no `Locked`.
+pub fn elsewhere() {
+    if cores::many() {
+        ask().wait();
+    }
+}
+
 impl Call {
     /// Whether every core has forgotten.
     pub fn is_answered(self) -> bool {
