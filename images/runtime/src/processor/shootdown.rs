@@ -56,15 +56,13 @@ pub fn wake_up() {
 #[derive(Clone, Copy)]
 pub struct Call(u64);
 
-/// Has all other cores forget what the page tables said before the call. What
-/// this core remembers is the caller's business. Interrupts are off.
+/// Has all cores forget what the page tables said before the call; this one
+/// does at once: whoever changed them may have been another. Interrupts are off.
 pub fn ask() -> Call {
     // SYNC: shootdown-calls, with `answer`.
     let call = CALLS.fetch_add(1, SeqCst) + 1;
+    answer();
     let own = cores::own();
-    if own.forgotten.load(SeqCst) + 1 == call {
-        own.forgotten.store(call, SeqCst);
-    }
     for (index, core) in CORES.iter().enumerate() {
         if !ptr::eq(core, own) && has_to_forget(core, call) {
             apic::interrupt(index, traps::LOOK);
