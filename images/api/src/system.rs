@@ -64,6 +64,8 @@ pub trait System: Pipes {
     fn args(&self) -> Vec<String>;
     fn send(&self, to: usize, body: &[u8]) -> Result<(), Error>;
     fn pool(&self) -> Option<PoolMemory>;
+    fn now_ns(&self) -> u64;
+    fn uncertainty(&self) -> Option<Duration>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn set_len(&self, path: &Path, size: u64) -> io::Result<()>;
     fn names(&self, path: &Path) -> io::Result<Vec<std::ffi::OsString>>;

@@ -22,6 +22,7 @@ use std::io;
 use std::os::hermit::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use transport::memory::SharedMemory;
 
 type Result<T> = std::result::Result<T, runtime::system::Errno>;
@@ -223,6 +224,14 @@ impl cyanea::System for Node {
             let pages: &'static SharedMemory = Box::leak(Box::new(region.part(Part::Pages).ok()?));
             Some(pages.words())
         })
+    }
+
+    fn now_ns(&self) -> u64 {
+        runtime::clock::now_ns()
+    }
+
+    fn uncertainty(&self) -> Option<Duration> {
+        vm::clock::uncertainty_ns().map(Duration::from_nanos)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -31,6 +31,17 @@ pub struct Start<'a> {
     pub epoch_ns: u128,
     /// Randomness for the VM to start from.
     pub seed: u64,
+    /// The host's ticks, if anybody reads them.
+    pub ticks: Option<Ticks>,
+}
+
+/// The host's ticks, of which a VM makes its time.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticks {
+    /// How many there were when the VM was started.
+    pub now: u64,
+    /// How many a second has.
+    pub per_second: u64,
 }
 
 /// QEMU's arguments, and the descriptors that they speak of.
@@ -50,7 +61,10 @@ pub fn arguments(start: &Start<'_>) -> (Vec<OsString>, Vec<RawFd>) {
         list.card(plug, peer);
     }
     list.option("-kernel", start.image);
-    let line = format!("vm={} epoch={} seed={}", start.vm.name, start.epoch_ns, start.seed);
+    let mut line = format!("vm={} epoch={} seed={}", start.vm.name, start.epoch_ns, start.seed);
+    if let Some(Ticks { now, per_second }) = start.ticks {
+        line += &format!(" tsc_hz={per_second} ticks={now}");
+    }
     list.option("-append", line);
     (list.arguments, descriptors)
 }
@@ -152,6 +166,7 @@ mod tests {
             card: card.then_some((null.as_fd(), peer)),
             epoch_ns: 17,
             seed: 4,
+            ticks: Some(Ticks { now: 7, per_second: 8 }),
         };
         let (arguments, descriptors) = arguments(&start);
         let words: Vec<_> = arguments.iter().map(|word| word.to_str().unwrap()).collect();
@@ -171,7 +186,7 @@ mod tests {
         assert!(!list.contains("memdev=pair1,"), "a VM has no pair with itself: {list}");
         assert!(!list.contains("addr=1.2"), "a node has no utility's region: {list}");
         assert_eq!(list.matches("readonly=on").count(), 1);
-        assert!(list.ends_with("-kernel /images/node -append vm=node-a0 epoch=17 seed=4"));
+        assert!(list.ends_with("-kernel /images/node -append vm=node-a0 epoch=17 seed=4 tsc_hz=8 ticks=7"));
         assert!(list.contains("-m 33M "));
     }
 

@@ -1,6 +1,7 @@
 //! A node image with the programs that the whole-machine tests run. It is also
 //! an example of an image of one's own.
 
+mod clocks;
 mod files;
 mod isolation;
 mod life;
@@ -37,6 +38,7 @@ fn main() {
         program!("pool", isolation::pool),
         program!("nonsense", nonsense::nonsense),
         program!("scribbler", scribbler::scribbler),
+        program!("clocks", clocks::clocks),
         program!("files", files::conformance),
         program!("files-and-echo", files_and_echo),
         program!("filler", files::filler),

@@ -7,6 +7,8 @@ use crate::system::{Activity, Error, PoolMemory, System};
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// The host.
 pub struct Host;
@@ -34,6 +36,15 @@ impl System for Host {
 
     fn pool(&self) -> Option<PoolMemory> {
         None
+    }
+
+    fn now_ns(&self) -> u64 {
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        FIRST.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    }
+
+    fn uncertainty(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
