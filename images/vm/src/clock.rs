@@ -28,7 +28,7 @@ const ROUND_TICKS: u64 = 200_000;
 /// compare two clocks to 2 us then, and most exchanges do far better.
 const GOOD_NS: u64 = 2_000;
 /// Exchanges before the VM is ready, at most.
-const TRIES: u32 = 4;
+const TRIES: u32 = 2;
 /// The first wait for the next exchange while the offset is not known well; it doubles.
 const SOON_NS: u64 = 2_000_000;
 /// The longest such wait.

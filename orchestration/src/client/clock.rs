@@ -1,14 +1,17 @@
 //! The launcher's part in the machine's clock: it keeps the timeline, and
-//! answers VMs that ask for the host's ticks (protocol.md C2, C3).
+//! answers VMs that ask for the host's ticks (protocol.md C2, C3, C4).
 
 use crate::clock::HostClock;
+use crate::machine::Machine;
+use crate::machine_file::VmPlan;
 use crate::sys;
 use kernel::clock::exchange::{Answerer, ROUNDS};
 use kernel::clock::keeper::Keeper;
 use kernel::clock::line::frequency;
 use kernel::clock::page::Page;
 use kernel::messenger::{Outcome, Refusal, Request, Service};
-use kernel::protocol::monitor;
+use kernel::protocol::{Peer, monitor};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use std::collections::HashMap;
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -26,22 +29,29 @@ const PAUSE: Duration = Duration::from_micros(500);
 /// begins with a rate that is exact to some millionths.
 const BASE_NS: u64 = 10_000_000;
 
-/// The words through which rounds go with a VM, and when the last exchange with it ended.
+/// What exchanges with a VM need.
 struct Line {
+    /// The words through which rounds go.
     words: SharedMemory,
+    /// Where the VM runs.
+    processor: Option<usize>,
+    /// When the last exchange ended.
     last: Option<Instant>,
 }
 
 /// Serves the pipe of the clock.
 pub struct ClockService {
-    lines: Mutex<HashMap<u16, Line>>,
+    lines: Mutex<HashMap<Peer, Line>>,
 }
 
 impl ClockService {
-    /// Serves VMs through these words, by peer.
-    pub fn new(words: impl Iterator<Item = (u16, SharedMemory)>) -> Self {
-        let lines = words.map(|(peer, words)| (peer, Line { words, last: None })).collect();
-        Self { lines: Mutex::new(lines) }
+    /// Serves the VMs of a machine.
+    pub fn new(machine: &Machine) -> Self {
+        let line = |(peer, _): (Peer, &VmPlan)| {
+            let words = machine.exchange_words(peer)?;
+            Some((peer, Line { words, processor: machine.processor(peer), last: None }))
+        };
+        Self { lines: Mutex::new(machine.file().peers().filter_map(line).collect()) }
     }
 }
 
@@ -51,15 +61,39 @@ impl Service for ClockService {
     /// [`PATIENCE`], however slow the VM is.
     fn serve(self: Arc<Self>, request: Request) -> Outcome {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        match lines.get_mut(&request.from.peer.0) {
+        match lines.get_mut(&request.from.peer) {
             None => return Outcome::Refuse(Refusal::NoSuchPipe),
             Some(line) if line.last.is_some_and(|last| last.elapsed() < PAUSE) => {}
             Some(line) => {
+                let _aside = Aside::step(line.processor);
                 answer(&line.words);
                 line.last = Some(Instant::now());
             }
         }
         Outcome::reply(Vec::new())
+    }
+}
+
+/// Keeps the calling thread off a VM's processor while it lives: two that wait
+/// for each other on one processor wait long.
+struct Aside(CpuSet);
+
+impl Aside {
+    /// Steps aside, if the thread is in the VM's way and there is another processor.
+    fn step(processor: Option<usize>) -> Option<Self> {
+        let processor = processor.filter(|&processor| processor == sched_getcpu())?;
+        let before = sched_getaffinity(None).ok()?;
+        let mut others = before;
+        others.unset(processor);
+        sched_setaffinity(None, &others).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // It was allowed a moment ago; if it is no more, the thread stays where it is.
+        let _ = sched_setaffinity(None, &self.0);
     }
 }
 

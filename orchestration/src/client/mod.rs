@@ -139,9 +139,7 @@ impl Client {
             ready: Box::new(ready),
         };
         messenger.serve(Pipe::Launcher, Arc::new(service));
-        let peers = (1..messenger.membership().description().peers.len() as u16).map(Peer);
-        let words = peers.filter_map(|peer| Some((peer.0, machine.exchange_words(peer)?)));
-        messenger.serve(Pipe::Clock, Arc::new(clock::ClockService::new(words)));
+        messenger.serve(Pipe::Clock, Arc::new(clock::ClockService::new(machine)));
         let page = messenger.membership().timeline().clone();
         let _timekeeper = clock::Timekeeper::start(&page, *machine.clock())?;
         kernel::monitor::start(&messenger, move || clock::status(&page));

@@ -194,6 +194,11 @@ impl Machine {
         self.handle.shared.regions.exchange_words(peer)
     }
 
+    /// The processor that `peer`'s vCPU is pinned to.
+    pub fn processor(&self, peer: Peer) -> Option<usize> {
+        self.handle.shared.processors.get(usize::from(peer.0).checked_sub(1)?).copied()
+    }
+
     /// The host's clocks, since the machine's start.
     pub fn clock(&self) -> &HostClock {
         &self.handle.shared.clock

@@ -1,4 +1,4 @@
-//! The words through which rounds go (protocol.md C3): a line that the launcher
+//! The words through which rounds go (protocol.md C4): a line that the launcher
 //! writes and one that the VM writes, so that a round is two lines' trips and
 //! nothing else.
 //!

@@ -1,4 +1,4 @@
-//! Makes the machine's time follow the host's clocks. For the launcher.
+//! Makes the machine's time follow the host's clocks (protocol.md C3). For the launcher.
 //!
 //! The host's monotonic clock is itself a function of the ticks, which the host
 //! corrects now and then (NTP). Each reading of both gives the rate since the

@@ -1,4 +1,5 @@
-//! What rounds with the launcher tell of a VM's offset: the host's ticks less its own.
+//! What rounds with the launcher tell of a VM's offset: the host's ticks less its own
+//! (protocol.md C5).
 //!
 //! A round is three readings in this order: the VM's ticks, the host's, the VM's
 //! again. The host's were read at a tick of the VM between its two, whatever

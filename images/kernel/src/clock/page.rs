@@ -1,4 +1,4 @@
-//! The timeline in memory that the launcher writes and all VMs read (protocol.md C1).
+//! The timeline in memory that the launcher writes and all VMs read (protocol.md C1, C2).
 //!
 //! There are two places for it and a count: the place of the count's lowest bit
 //! holds the newest, the other one is written next. So a reader never waits for

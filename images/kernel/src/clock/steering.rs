@@ -1,4 +1,4 @@
-//! What a VM shows as the time: a function of its own ticks.
+//! What a VM shows as the time: a function of its own ticks (protocol.md C6).
 //!
 //! It is the timeline at the VM's ticks plus its offset. As the offset becomes
 //! better known that may come to lie before what was shown: then the VM shows a
