@@ -9,6 +9,7 @@
 //!   [`threads`]: the two threads.
 //! * [`boot`]: one VM to `main`; [`bare`]: the image that it is compared with.
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
+//! * [`clock`]: how far the clocks of VMs are from each other.
 //! * [`messages`]: round trips between VMs.
 //! * [`pipes`]: bulk through pipes.
 //! * [`distance`]: what messages cost at a distance, of what they shall.
@@ -20,6 +21,7 @@
 
 mod bare;
 mod boot;
+mod clock;
 mod distance;
 mod files;
 mod linux;
@@ -69,11 +71,12 @@ impl Bench {
 type Part = (&'static str, fn(&mut Bench) -> Result<()>);
 
 /// What is measured if nobody says what.
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     ("ring", ring::host_threads),
     ("boot", boot::one_vm),
     ("up", machine::up),
     ("idle", machine::idle),
+    ("clock", clock::agreement),
     ("messages", messages::round_trips),
     ("pipes", pipes::bulk),
     ("distance", distance::ratios),

@@ -24,11 +24,13 @@ use transport::memory::SharedMemory;
 const AWAKE_NS: u64 = 300_000;
 /// Ticks for which the answer of a round is awaited; the launcher is awake by then.
 const ROUND_TICKS: u64 = 200_000;
-/// An offset is known well if this many nanoseconds hold it: programs may
-/// compare two clocks to 2 us then, and most exchanges do far better.
-const GOOD_NS: u64 = 2_000;
+/// An offset is known well if it is wrong by so many nanoseconds at most: two
+/// clocks agree within 2 us then, and most exchanges do far better.
+const GOOD_NS: u64 = 1_000;
 /// Exchanges before the VM is ready, at most.
 const TRIES: u32 = 2;
+/// The wait between them: what is asked sooner the launcher does not answer.
+const PAUSE_NS: u64 = 600_000;
 /// The first wait for the next exchange while the offset is not known well; it doubles.
 const SOON_NS: u64 = 2_000_000;
 /// The longest such wait.
@@ -145,12 +147,13 @@ pub fn status() -> monitor::Clock {
 
 /// Finds the offset as well as a few exchanges can, soon. Whether that is well.
 pub(crate) async fn synchronize(messenger: &Messenger) -> bool {
-    for _ in 0..TRIES {
+    for _ in 1..TRIES {
         if exchange(messenger).await.unwrap_or(false) {
             return true;
         }
+        messenger.sleep_until(messenger.now_ns() + PAUSE_NS).await;
     }
-    false
+    exchange(messenger).await.unwrap_or(false)
 }
 
 /// Finds it better if it is not known well, and sees to it that it still is so.

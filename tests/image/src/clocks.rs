@@ -17,36 +17,44 @@ const SPAN: Duration = Duration::from_millis(20);
 /// Looks at all clocks of a node.
 const LOOKS: usize = 1000;
 
-/// `clocks`: activity *a* prints `pair A B LOW HIGH` for each lower B: in
-/// nanoseconds, by how much B's clock is at least and at most before A's;
-/// `uncertainty A NS`; `wall A LOW HIGH`: when the machine's 0 was, since 1970;
-/// and `instant A LOW HIGH`: by how much `Instant` and the clock went on differently.
+/// `clocks`: activity *b* prints `pair B A LOW HIGH` for each lower A: by how many
+/// nanoseconds A's clock is before B's, at least and at most; each prints
+/// `uncertainty B NS` (the worst meanwhile); `wall B LOW HIGH`: when the machine's 0
+/// was, since 1970; and `instant B LOW HIGH`: by how much `Instant` and the clock
+/// went on differently.
 pub fn clocks() -> Result<(), Box<dyn std::error::Error>> {
     let me = cyanea::activity();
+    let mut worst = uncertainty();
     for b in 1..me.count {
         for a in 0..b {
-            let known = match me.index {
+            match me.index {
                 index if index == a => answer(b)?,
-                index if index == b => ask(a)?,
+                index if index == b => {
+                    let known = ask(a)?;
+                    println!("pair {b} {a} {} {}", known.low(), known.high());
+                }
                 _ => continue,
-            };
-            if let Some(known) = known {
-                println!("pair {b} {a} {} {}", known.low(), known.high());
             }
+            worst = worst.zip(uncertainty()).map(|(worst, now)| worst.max(now));
         }
     }
-    // 0 stands for what nobody knows: it is not so well known on any node.
-    println!("uncertainty {} {}", me.index, uncertainty().map_or(0, |error| error.as_nanos()));
-    let wall = between(|| {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
-    });
-    let start = Instant::now();
-    let instant = between(|| start.elapsed().as_nanos() as u64);
-    std::thread::sleep(SPAN);
-    let later = between(|| start.elapsed().as_nanos() as u64);
+    match worst {
+        Some(worst) => println!("uncertainty {} {}", me.index, worst.as_nanos()),
+        None => println!("activity {} does not know its clock", me.index),
+    }
+    let wall = between(since_1970);
     println!("wall {} {} {}", me.index, wall.low(), wall.high());
-    println!("instant {} {} {}", me.index, later.low() - instant.high(), later.high() - instant.low());
+    let start = Instant::now();
+    let elapsed = || start.elapsed().as_nanos() as u64;
+    let before = between(elapsed);
+    std::thread::sleep(SPAN);
+    let after = between(elapsed);
+    println!("instant {} {} {}", me.index, after.low() - before.high(), after.high() - before.low());
     Ok(())
+}
+
+fn since_1970() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
 }
 
 /// By how much another clock is before [`now_ns`].
@@ -70,7 +78,7 @@ fn words(other: usize) -> Option<transport::memory::SharedMemory> {
 }
 
 /// Answers the asks of activity `other` with this node's clock.
-fn answer(other: usize) -> Result<Option<Bounds>, cyanea::Error> {
+fn answer(other: usize) -> Result<(), cyanea::Error> {
     let words = words(other);
     cyanea::receive()?;
     cyanea::send(other, &now_ns().to_le_bytes())?;
@@ -80,16 +88,16 @@ fn answer(other: usize) -> Result<Option<Bounds>, cyanea::Error> {
             answerer.answer(now_ns);
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 /// By how much the clock of activity `other` is before this node's.
-fn ask(other: usize) -> Result<Option<Bounds>, Box<dyn std::error::Error>> {
+fn ask(other: usize) -> Result<Bounds, Box<dyn std::error::Error>> {
     let words = words(other);
     let sent = now_ns();
     cyanea::send(other, &[])?;
     let host = u64::from_le_bytes(cyanea::receive()?.body[..].try_into()?);
-    let mut known = Bounds::of(&Round { sent, host, received: now_ns() });
+    let mut known = Bounds::of(&Round { sent, host, received: now_ns() }).ok_or("the clock went back")?;
     let Some(mut asker) = words.and_then(|words| Asker::new(words, sent as u32)) else { return Ok(known) };
     let start = Instant::now();
     while start.elapsed() < SPAN {
@@ -102,8 +110,9 @@ fn ask(other: usize) -> Result<Option<Bounds>, Box<dyn std::error::Error>> {
             }
         };
         let Some(host) = answer else { break };
-        let round = Bounds::of(&Round { sent, host, received: now_ns() });
-        known = known.zip(round).map(|(known, round)| known.and(round).expect("a difference that stays"));
+        let round = Bounds::of(&Round { sent, host, received: now_ns() }).ok_or("the clock went back")?;
+        // If they differ now by something else, one node has just learnt more.
+        known = known.and(round).unwrap_or(round);
     }
     Ok(known)
 }
