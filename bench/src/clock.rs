@@ -80,13 +80,13 @@ fn worst(up: &Up) -> Result<f64> {
             ahead[b][a] = ahead[b][a].min(-low / 1e3);
         }
     }
-    Ok(largest(ahead))
+    largest(ahead).context("what nodes measured contradicts itself")
 }
 
 /// The largest difference between two clocks, if `ahead[a][b]` is by how much *a*'s
-/// is ahead of *b*'s at most. Two nodes on one processor, whose own measurement says
+/// is ahead of *b*'s at most; `None` if that cannot be. Two nodes on one processor, whose own measurement says
 /// little, are known from third ones (shortest paths: Floyd 1962, Warshall 1962).
-fn largest(mut ahead: [[f64; NODES]; NODES]) -> f64 {
+fn largest(mut ahead: [[f64; NODES]; NODES]) -> Option<f64> {
     for by in 0..NODES {
         for a in 0..NODES {
             for b in 0..NODES {
@@ -95,7 +95,8 @@ fn largest(mut ahead: [[f64; NODES]; NODES]) -> f64 {
         }
     }
     let pairs = (0..NODES).flat_map(|a| (0..a).flat_map(move |b| [(a, b), (b, a)]));
-    pairs.map(|(a, b)| ahead[a][b]).fold(0.0, f64::max)
+    let largest = pairs.map(|(a, b)| ahead[a][b]).fold(0.0, f64::max);
+    (0..NODES).all(|a| ahead[a][a] >= 0.0).then_some(largest)
 }
 
 #[cfg(test)]
@@ -109,8 +110,10 @@ mod tests {
             ahead[a][b] = 1.0;
             ahead[b][a] = -0.5;
         }
-        assert_eq!(largest(ahead), 3.0);
+        assert_eq!(largest(ahead), Some(3.0));
         ahead[0][3] = 2.0;
-        assert_eq!(largest(ahead), 2.5);
+        assert_eq!(largest(ahead), Some(2.0));
+        ahead[3][0] = -2.5;
+        assert_eq!(largest(ahead), None);
     }
 }

@@ -25,12 +25,14 @@ const LOOKS: usize = 1000;
 pub fn clocks() -> Result<(), Box<dyn std::error::Error>> {
     let me = cyanea::activity();
     let mut worst = uncertainty();
+    // Who wants to begin before its turn.
+    let mut early = Vec::new();
     for b in 1..me.count {
         for a in 0..b {
             match me.index {
-                index if index == a => answer(b)?,
+                index if index == a => answer(b, &mut early)?,
                 index if index == b => {
-                    let known = ask(a)?;
+                    let known = ask(a, &mut early)?;
                     println!("pair {b} {a} {} {}", known.low(), known.high());
                 }
                 _ => continue,
@@ -78,9 +80,12 @@ fn words(other: usize) -> Option<transport::memory::SharedMemory> {
 }
 
 /// Answers the asks of activity `other` with this node's clock.
-fn answer(other: usize) -> Result<(), cyanea::Error> {
+fn answer(other: usize, early: &mut Vec<usize>) -> Result<(), cyanea::Error> {
     let words = words(other);
-    cyanea::receive()?;
+    while !early.contains(&other) {
+        early.push(cyanea::receive()?.from);
+    }
+    early.retain(|&from| from != other);
     cyanea::send(other, &now_ns().to_le_bytes())?;
     let start = Instant::now();
     if let Some(mut answerer) = words.and_then(Answerer::new) {
@@ -92,11 +97,17 @@ fn answer(other: usize) -> Result<(), cyanea::Error> {
 }
 
 /// By how much the clock of activity `other` is before this node's.
-fn ask(other: usize) -> Result<Bounds, Box<dyn std::error::Error>> {
+fn ask(other: usize, early: &mut Vec<usize>) -> Result<Bounds, Box<dyn std::error::Error>> {
     let words = words(other);
     let sent = now_ns();
     cyanea::send(other, &[])?;
-    let host = u64::from_le_bytes(cyanea::receive()?.body[..].try_into()?);
+    let reply = loop {
+        match cyanea::receive()? {
+            message if message.from == other => break message.body,
+            message => early.push(message.from),
+        }
+    };
+    let host = u64::from_le_bytes(reply[..].try_into()?);
     let mut known = Bounds::of(&Round { sent, host, received: now_ns() }).ok_or("the clock went back")?;
     let Some(mut asker) = words.and_then(|words| Asker::new(words, sent as u32)) else { return Ok(known) };
     let start = Instant::now();
