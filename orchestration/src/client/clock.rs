@@ -34,7 +34,7 @@ struct Line {
     /// The words through which rounds go.
     words: SharedMemory,
     /// Where the VM runs.
-    processor: Option<usize>,
+    processors: Vec<usize>,
     /// When the last exchange ended.
     last: Option<Instant>,
 }
@@ -49,7 +49,7 @@ impl ClockService {
     pub fn new(machine: &Machine) -> Self {
         let line = |(peer, _): (Peer, &VmPlan)| {
             let words = machine.exchange_words(peer)?;
-            Some((peer, Line { words, processor: machine.processor(peer), last: None }))
+            Some((peer, Line { words, processors: machine.processors(peer).to_vec(), last: None }))
         };
         Self { lines: Mutex::new(machine.file().peers().filter_map(line).collect()) }
     }
@@ -65,7 +65,7 @@ impl Service for ClockService {
             None => return Outcome::Refuse(Refusal::NoSuchPipe),
             Some(line) if line.last.is_some_and(|last| last.elapsed() < PAUSE) => {}
             Some(line) => {
-                let _aside = Aside::step(line.processor);
+                let _aside = Aside::step(&line.processors);
                 answer(&line.words);
                 line.last = Some(Instant::now());
             }
@@ -74,17 +74,19 @@ impl Service for ClockService {
     }
 }
 
-/// Keeps the calling thread off a VM's processor while it lives: two that wait
+/// Keeps the calling thread off a VM's processors while it lives: two that wait
 /// for each other on one processor wait long.
 struct Aside(CpuSet);
 
 impl Aside {
     /// Steps aside, if the thread is in the VM's way and there is another processor.
-    fn step(processor: Option<usize>) -> Option<Self> {
-        let processor = processor.filter(|&processor| processor == sched_getcpu())?;
+    fn step(processors: &[usize]) -> Option<Self> {
+        if !processors.contains(&sched_getcpu()) {
+            return None;
+        }
         let before = sched_getaffinity(None).ok()?;
         let mut others = before;
-        others.unset(processor);
+        processors.iter().for_each(|&processor| others.unset(processor));
         sched_setaffinity(None, &others).ok()?;
         Some(Self(before))
     }

@@ -35,7 +35,7 @@ use crate::ethernet::Ethernet;
 use crate::host;
 use crate::image::Images;
 use crate::machine_file::MachineFile;
-use crate::placement::Topology;
+use crate::placement::{Topology, Wanted};
 use crate::regions::Regions;
 use ivshmem::layout::{LifeState, Liveness};
 use ivshmem::server::Bells;
@@ -69,7 +69,7 @@ struct Shared {
     /// Where VMs of some clusters share no memory.
     ethernet: Option<Ethernet>,
     /// Processor of each VM, by peer id - 1.
-    processors: Vec<usize>,
+    processors: Vec<Vec<usize>>,
     /// As the driver published it last, by peer id - 1.
     vms: Mutex<Vec<VmStatus>>,
     /// `None` once the machine has ended.
@@ -194,9 +194,10 @@ impl Machine {
         self.handle.shared.regions.exchange_words(peer)
     }
 
-    /// The processor that `peer`'s vCPU is pinned to.
-    pub fn processor(&self, peer: Peer) -> Option<usize> {
-        self.handle.shared.processors.get(usize::from(peer.0).checked_sub(1)?).copied()
+    /// The processors that `peer`'s vCPUs are pinned to.
+    pub fn processors(&self, peer: Peer) -> &[usize] {
+        let index = usize::from(peer.0).checked_sub(1);
+        index.and_then(|index| self.handle.shared.processors.get(index)).map_or(&[], Vec::as_slice)
     }
 
     /// The host's clocks, since the machine's start.
@@ -333,7 +334,7 @@ impl Shared {
         clock: HostClock,
     ) -> Result<Self, StartError> {
         let bells = Bells::new(file.vms.len() + 1).map_err(|error| StartError::Host(error.into()))?;
-        let clusters: Vec<u16> = file.vms.iter().map(|vm| vm.cluster).collect();
+        let wanted: Vec<Wanted> = file.vms.iter().map(|vm| (vm.cluster, usize::from(vm.cores))).collect();
         std::fs::create_dir_all(&options.logs).map_err(StartError::Host)?;
         Ok(Self {
             file: file.clone(),
@@ -343,7 +344,7 @@ impl Shared {
             regions,
             bells,
             ethernet: Ethernet::start(file).map_err(StartError::Host)?,
-            processors: Topology::of_host().place(&clusters),
+            processors: Topology::of_host().place(&wanted),
             vms: Mutex::default(),
             subscribers: Mutex::new(Some(Vec::new())),
         })

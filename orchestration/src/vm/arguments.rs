@@ -65,8 +65,15 @@ pub fn arguments(start: &Start<'_>) -> (Vec<OsString>, Vec<RawFd>) {
     if let Some(Ticks { now, per_second }) = start.ticks {
         line += &format!(" tsc_hz={per_second} ticks={now}");
     }
+    // What a binary's only program is called.
+    line += &word(start.image).map_or(String::new(), |name| format!(" image={name}"));
     list.option("-append", line);
     (list.arguments, descriptors)
+}
+
+/// A file's name, if it can stand on a command line of words.
+fn word(file: &Path) -> Option<&str> {
+    file.file_name()?.to_str().filter(|name| !name.contains(char::is_whitespace))
 }
 
 /// Everything that does not depend on regions.
@@ -85,7 +92,7 @@ fn machine(start: &Start<'_>, list: &mut List) {
     );
     list.option("-cpu", "max");
     // With maxcpus=1 TCG would make atomic read-modify-writes non-atomic.
-    list.option("-smp", "1,maxcpus=2");
+    list.option("-smp", format!("{},maxcpus={}", start.vm.cores, start.vm.cores.max(2)));
     list.option("-m", format!("{}M", start.vm.memory.0.div_ceil(1 << 20)));
     list.option("-display", "none");
     list.option("-chardev", "stdio,id=console,signal=off");
@@ -151,7 +158,7 @@ mod tests {
     }
 
     fn list_with(name: &str, accelerator: Accelerator, card: bool) -> (String, usize) {
-        let text = "[clusters.a]\nnodes = 1\n[clusters.b]\n[vm]\nmemory = \"33 MiB\"";
+        let text = "[clusters.a]\nnodes = 1\n[clusters.b]\n[vm]\nmemory = \"33 MiB\"\n[vm.files]\ncores = 4";
         let file = MachineFile::parse("m.toml".as_ref(), text).unwrap();
         let regions = Regions::new(&file).unwrap();
         let (peer, vm) = file.peers().find(|(_, vm)| vm.name == name).unwrap();
@@ -186,7 +193,9 @@ mod tests {
         assert!(!list.contains("memdev=pair1,"), "a VM has no pair with itself: {list}");
         assert!(!list.contains("addr=1.2"), "a node has no utility's region: {list}");
         assert_eq!(list.matches("readonly=on").count(), 1);
-        assert!(list.ends_with("-kernel /images/node -append vm=node-a0 epoch=17 seed=4 tsc_hz=8 ticks=7"));
+        assert!(list.ends_with(
+            "-kernel /images/node -append vm=node-a0 epoch=17 seed=4 tsc_hz=8 ticks=7 image=node"
+        ));
         assert!(list.contains("-m 33M "));
     }
 
@@ -210,5 +219,10 @@ mod tests {
     fn tcg_is_told_that_there_may_be_more_processors() {
         let (list, _) = list("node-b0", Accelerator::Tcg);
         assert!(list.contains("-accel tcg,thread=multi") && list.contains("-smp 1,maxcpus=2"));
+    }
+
+    #[test]
+    fn a_vm_has_the_cores_that_it_is_to_have() {
+        assert!(list("files-a0", Accelerator::Kvm).0.contains("-smp 4,maxcpus=4"));
     }
 }
