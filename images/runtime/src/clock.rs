@@ -70,7 +70,7 @@ impl Map {
 /// The time so many ticks after a map's first.
 #[inline]
 fn time_after(ticks: u64, ns: u64, scale: u64) -> u64 {
-    ns.wrapping_add((u128::from(ticks) * u128::from(scale) >> SCALE_BITS) as u64)
+    ns.wrapping_add(((u128::from(ticks) * u128::from(scale)) >> SCALE_BITS) as u64)
 }
 
 /// Whoever knows better than the TSC alone.

@@ -26,7 +26,7 @@ impl Line {
 
 /// So many ticks in nanoseconds.
 pub fn nanoseconds(ticks: u64, scale: u64) -> u64 {
-    u64::try_from(u128::from(ticks) * u128::from(scale) >> SCALE_BITS).unwrap_or(u64::MAX)
+    u64::try_from((u128::from(ticks) * u128::from(scale)) >> SCALE_BITS).unwrap_or(u64::MAX)
 }
 
 /// So many nanoseconds in ticks, rounded up.
