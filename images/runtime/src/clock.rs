@@ -77,7 +77,8 @@ fn time_after(ticks: u64, ns: u64, scale: u64) -> u64 {
 pub trait Steer: Sync {
     /// What counts from a tick on, if nothing later than `shown_ns` was shown
     /// before; so what it makes of `now` is not less. `None`: what counted goes
-    /// on for [`LONGER`]. Called with interrupts off: must neither block nor allocate.
+    /// on for [`LONGER`]. Called with interrupts off: must neither block nor
+    /// allocate nor read the clock.
     fn map(&self, now: u64, shown_ns: u64) -> Option<Map>;
 }
 
@@ -175,18 +176,17 @@ static STEERED: Locked<Option<&'static dyn Steer>> = Locked::new(None);
 #[cold]
 #[inline(never)]
 fn next_map() -> (u64, Map) {
-    let asked = STEERED.try_with(|steered| {
+    let map = STEERED.with(|steered| {
         let (now, map) = (ticks(), LATCH.map());
-        // Another processor may have asked meanwhile.
+        // Another core may have asked meanwhile.
         if let Some(steered) = steered.filter(|_| now >= map.until) {
             let longer = Map { until: now.saturating_add(LONGER), ..map };
             LATCH.set(steered.map(now, map.at(map.until)).unwrap_or(longer));
         }
+        LATCH.map()
     });
-    let map = LATCH.map();
-    let now = ticks();
-    // While another one is asking, the old map's last moment stands.
-    if asked.is_some() { (now, map) } else { (now.min(map.until), map) }
+    // Whoever is put away here for long shows the map's last moment.
+    (ticks().min(map.until), map)
 }
 
 /// Nanoseconds since the VM's start or, once it has joined its machine, since

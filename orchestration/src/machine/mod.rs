@@ -117,7 +117,7 @@ impl Machine {
     ) -> Result<(Machine, T), StartError> {
         let clock = HostClock::start();
         let images = options.images.clone().for_machine(file);
-        images.check()?;
+        images.check_for(file)?;
         // QEMU takes a while to say its version: meanwhile make the regions.
         let program = options.qemu.clone();
         let version = std::thread::spawn(move || host::check_qemu(&program));

@@ -6,15 +6,19 @@
 
 mod clocks;
 mod copies;
+mod cores;
 mod distance;
+mod guide;
 mod hostile;
 mod hosts;
 mod isolation;
 mod kills;
 mod lives;
+mod locks;
 mod mistakes;
 mod pipes;
 mod programs;
+mod projects;
 mod restarts;
 mod selftest;
 mod suite;
