@@ -10,6 +10,7 @@
 //! * [`image`]: what an image takes, and what of it.
 //! * [`boot`]: one VM to `main`; [`bare`]: the image that it is compared with.
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
+//! * [`clock`]: how far the clocks of VMs are from each other.
 //! * [`messages`]: round trips between VMs.
 //! * [`pipes`]: bulk through pipes.
 //! * [`distance`]: what messages cost at a distance, of what they shall.
@@ -21,6 +22,7 @@
 
 mod bare;
 mod boot;
+mod clock;
 mod distance;
 mod files;
 mod image;
@@ -71,12 +73,13 @@ impl Bench {
 type Part = (&'static str, fn(&mut Bench) -> Result<()>);
 
 /// What is measured if nobody says what.
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     ("image", image::sizes),
     ("ring", ring::host_threads),
     ("boot", boot::one_vm),
     ("up", machine::up),
     ("idle", machine::idle),
+    ("clock", clock::agreement),
     ("messages", messages::round_trips),
     ("pipes", pipes::bulk),
     ("distance", distance::ratios),

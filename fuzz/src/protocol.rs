@@ -117,7 +117,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed(8, encode(&description)),
         seed(9, encode(&Record::new(task_force, program, &[who], (who, 5), (Peer::LAUNCHER, 1)))),
         seed(10, encode(&monitor::Request::Channels)),
-        seed(11, encode::<monitor::Response>(&vec![channel])),
+        seed(11, encode(&monitor::Response::Channels(vec![channel]))),
         seed(15, header.encode().to_vec()),
     ]
 }

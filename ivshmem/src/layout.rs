@@ -32,7 +32,7 @@ use transport::memory::{LINE, SharedMemory, WORD};
 /// First word of every region.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"CYANEA\0\x01");
 /// Version of the layout that this crate reads and writes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Bytes of the header page; the first part starts here at the earliest.
 pub const HEADER_BYTES: usize = 4096;
 /// Most parts a region may have.
@@ -50,6 +50,8 @@ pub const PAIR_BYTES: usize = 2 << 20;
 pub const RING_BYTES: usize = 2 * LINE + 256 * LINE;
 /// Bytes of the pages that each end of a pair lends: eight of the longest messages.
 pub const PAGES_BYTES: usize = transport::pages::window_bytes(64);
+/// Bytes of the words through which a VM and the launcher read each other's ticks.
+pub const EXCHANGE_BYTES: usize = 2 * LINE;
 /// Bytes of a VM's bell region, which holds nothing: QEMU wants one.
 pub const BELL_BYTES: usize = 4096;
 /// PCI vendor and device id of QEMU's ivshmem devices.
@@ -92,6 +94,10 @@ pub enum Part {
     /// Control, of a machine with distance: what it adds to messages, one word
     /// of nanoseconds per distance.
     Delays = 9,
+    /// Control: the machine's time as a function of the host's ticks.
+    Timeline = 10,
+    /// Pair, of a VM with the launcher: the words through which they read each other's ticks.
+    Exchange = 11,
 }
 
 /// Where on the VM's PCI bus a device is: slot and function.
@@ -277,13 +283,16 @@ impl Region {
     }
 }
 
-/// The parts of a pair region: a ring each way, pages each way.
-pub const PAIR_PARTS: [(Part, usize, usize); 4] = {
+/// The parts of a pair region: a ring each way, pages each way, and what the
+/// clock needs between them.
+pub const PAIR_PARTS: [(Part, usize, usize); 5] = {
     let higher = HEADER_BYTES + RING_BYTES;
-    let pages = (higher + RING_BYTES).next_multiple_of(4096);
+    let exchange = higher + RING_BYTES;
+    let pages = (exchange + EXCHANGE_BYTES).next_multiple_of(4096);
     [
         (Part::RingFromLower, HEADER_BYTES, RING_BYTES),
         (Part::RingFromHigher, higher, RING_BYTES),
+        (Part::Exchange, exchange, EXCHANGE_BYTES),
         (Part::PagesFromLower, pages, PAGES_BYTES),
         (Part::PagesFromHigher, pages + PAGES_BYTES, PAGES_BYTES),
     ]

@@ -233,8 +233,13 @@ pub struct Ls {
 #[command(after_help = "Examples:
   cyanea ps
   cyanea ps --json | jq '.vms[] | select(.state == \"dead\") | .name'
+  cyanea ps --clocks
   cyanea ps --channels
   cyanea ps --channels --json | jq '.channels[] | select(.errors != {})'
+
+With --clocks, a line for each VM: what its clock showed when it was asked, by how much that may be
+wrong, its ticks' offset and frequency, and from how many rounds with the launcher that is known;
+CONTRADICTIONS are times that the ticks stood still or jumped.
 
 With --channels, a line for each end of a channel that something passed through: what its VM has
 sent to the other since it started and received from it; DELAYED messages did not go out at once,
@@ -252,6 +257,9 @@ pub struct Ps {
     /// Show what has passed between the VMs instead, and what was wrong with it
     #[arg(long)]
     pub channels: bool,
+    /// Show what the VMs know of their clocks instead
+    #[arg(long, conflicts_with = "channels")]
+    pub clocks: bool,
     /// As JSON
     #[arg(long)]
     pub json: bool,

@@ -7,6 +7,7 @@ mod arguments;
 mod calibrate;
 mod channels;
 mod client;
+mod clocks;
 mod detach;
 mod doctor;
 mod progress;
@@ -39,6 +40,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Cp(cp) => client::copy(&cp),
         Command::Ls(ls) => client::list(&ls),
         Command::Ps(ps) if ps.channels => channels::show(&ps),
+        Command::Ps(ps) if ps.clocks => clocks::show(&ps),
         Command::Ps(ps) => client::ps(&ps),
         Command::Logs(logs) => client::logs(&logs),
         Command::Kill(kill) => client::kill(&kill),

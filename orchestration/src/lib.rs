@@ -12,11 +12,13 @@
 //! * [`state_directory`]: what a running machine keeps in the file system.
 //! * [`control`]: the socket through which commands reach a running machine.
 //! * [`session`]: a machine with its folder and its socket, from `up` to `down`.
+//! * [`clock`]: the host's clocks, read together.
 //! * [`distance`]: how much to add to messages so that distance costs what it shall.
 //! * [`client`]: the launcher as a client of the operating system in the machine.
 #![deny(unsafe_code)]
 
 pub mod client;
+pub mod clock;
 pub mod control;
 pub mod distance;
 pub mod ethernet;

@@ -10,7 +10,7 @@
 use crate::machine_file::{MachineFile, VmPlan};
 use crate::sys;
 use ivshmem::layout::{
-    BELL_BYTES, DeviceAddress, LayoutError, PAIR_BYTES, PAIR_PARTS, Region, RegionKind, fixed_parts,
+    BELL_BYTES, DeviceAddress, LayoutError, PAIR_BYTES, PAIR_PARTS, Part, Region, RegionKind, fixed_parts,
     pair_windows,
 };
 use kernel::membership::{LinkKind, Membership, MembershipError, Role, Utility};
@@ -121,8 +121,9 @@ pub struct Regions {
     membership: Membership,
     /// By lower and higher peer id.
     pairs: BTreeMap<(u16, u16), MemoryFile>,
-    /// The windows of the launcher's own pair regions, by the other peer's id.
-    own_pairs: BTreeMap<u16, Windows>,
+    /// The windows of the launcher's own pair regions, and the words for reading
+    /// ticks in them, by the other peer's id.
+    own_pairs: BTreeMap<u16, (Windows, SharedMemory)>,
     utilities: Vec<(Utility, MemoryFile)>,
     /// By cluster.
     pools: Vec<MemoryFile>,
@@ -172,7 +173,8 @@ impl Regions {
         let memory = MemoryFile::new("cyanea-pair", PAIR_BYTES)?;
         let region = Region::format(memory.map()?, RegionKind::Pair, self.generation, &PAIR_PARTS)?;
         if lower == Peer::LAUNCHER.0 {
-            self.own_pairs.insert(higher, pair_windows(&region, lower, higher)?);
+            let words = region.part(Part::Exchange)?;
+            self.own_pairs.insert(higher, (pair_windows(&region, lower, higher)?, words));
         }
         self.pairs.insert((lower, higher), memory);
         Ok(())
@@ -190,7 +192,12 @@ impl Regions {
 
     /// The launcher's windows of its region with `peer`.
     pub fn own_pair(&self, peer: Peer) -> Option<Windows> {
-        self.own_pairs.get(&peer.0).cloned()
+        self.own_pairs.get(&peer.0).map(|(windows, _)| windows.clone())
+    }
+
+    /// The words through which `peer` and the launcher read each other's ticks.
+    pub fn exchange_words(&self, peer: Peer) -> Option<SharedMemory> {
+        self.own_pairs.get(&peer.0).map(|(_, words)| words.clone())
     }
 
     /// The memory of `peer`'s own doorbell device.

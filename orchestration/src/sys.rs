@@ -1,5 +1,6 @@
-//! What needs `unsafe`: mapping memory that VMs share, and what a child process
-//! does between `fork` and `exec`. Nothing else in this crate does.
+//! What needs `unsafe`: mapping memory that VMs share, reading the processor's
+//! ticks, and what a child process does between `fork` and `exec`. Nothing else in
+//! this crate does.
 #![allow(unsafe_code)]
 
 use rustix::io::FdFlags;
@@ -46,6 +47,24 @@ pub fn map(file: BorrowedFd<'_>, bytes: usize) -> io::Result<SharedMemory> {
     // whole pages, the mapping lives until the last window is dropped, and its
     // file is sealed against shrinking, so every page of it stays there.
     Ok(unsafe { SharedMemory::new(start.cast(), bytes, Some(mapping)) })
+}
+
+/// The processor's ticks, of which those of the VMs are made, after everything before it.
+#[cfg(target_arch = "x86_64")]
+pub fn ticks() -> u64 {
+    use std::arch::x86_64::{_mm_lfence, _rdtsc};
+    // SAFETY: Linux on x86-64 lets everybody read the TSC.
+    unsafe {
+        _mm_lfence();
+        _rdtsc()
+    }
+}
+
+/// What QEMU takes for ticks where the processor's are not x86's.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn ticks() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Makes `command` inherit `descriptors` under the same numbers, and be killed

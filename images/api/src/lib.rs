@@ -21,6 +21,7 @@
 //! and tested without a machine.
 #![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod fs;
 mod host;
 pub mod pipe;

@@ -66,6 +66,8 @@ pub trait System: Pipes + FileCalls {
     fn args(&self) -> Vec<String>;
     fn send(&self, to: usize, body: &[u8]) -> Result<(), Error>;
     fn pool(&self) -> Option<PoolMemory>;
+    fn now_ns(&self) -> u64;
+    fn uncertainty(&self) -> Option<Duration>;
 }
 
 /// The files under a program, as far as `std::fs` does not reach them on a node.

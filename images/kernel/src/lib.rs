@@ -1,6 +1,7 @@
 //! The portable core of the operating system. No hardware: the same code runs
 //! in a VM, in the launcher on the host, and in tests.
 //!
+//! * [`clock`]: one clock for the machine.
 //! * [`membership`]: who is in the machine, what each is, and who lives.
 //! * [`protocol`]: the messages of the operating system, a file per pipe.
 //! * [`errno`]: the errors that programs see.
@@ -10,6 +11,7 @@
 //! * [`pipe`]: whole messages from many senders to one reader.
 //! * [`waiters`]: waiting for something that is counted.
 
+pub mod clock;
 pub mod errno;
 pub mod executor;
 pub mod membership;

@@ -4,9 +4,12 @@
 //! and the *liveness table*, whenever a VM starts, is ready or dies. VMs can
 //! only read it. Within one host this is a perfect failure detector.
 //!
+//! It also keeps the machine's time there ([`crate::clock`]).
+//!
 //! In a machine with distance the launcher also writes what each distance adds
 //! to a message. It does so whenever it calibrates; links follow at once.
 
+use crate::clock::page::{PAGE_BYTES, Page};
 use crate::protocol::{Incarnation, Malformed, Peer, Pipe, decode, encode};
 use core::sync::atomic::Ordering::{Acquire, Release};
 use ivshmem::layout::{LayoutError, LifeState, Liveness, Part, Region};
@@ -175,6 +178,7 @@ impl From<LayoutError> for MembershipError {
 pub struct Membership {
     description: Description,
     table: SharedMemory,
+    timeline: Page,
     /// By distance, in a machine that adds any.
     delays: Option<[Delay; 3]>,
 }
@@ -186,7 +190,8 @@ impl Membership {
         let text = (WORD + encode(description).len()).next_multiple_of(LINE);
         let delays = description.adds_distance.then_some((Part::Delays, LINE));
         let mut end = ivshmem::layout::HEADER_BYTES;
-        let sizes = [(Part::Liveness, table), (Part::Description, text)].into_iter().chain(delays);
+        let sizes = [(Part::Liveness, table), (Part::Timeline, PAGE_BYTES), (Part::Description, text)];
+        let sizes = sizes.into_iter().chain(delays);
         let parts = sizes
             .map(|(part, bytes)| {
                 end += bytes;
@@ -220,8 +225,9 @@ impl Membership {
         if table.len() < description.peers.len() * WORD {
             return Err(LayoutError::Directory.into());
         }
+        let timeline = Page::new(region.part(Part::Timeline)?).ok_or(LayoutError::Directory)?;
         let delays = description.adds_distance.then(|| delays(region)).transpose()?;
-        Ok(Self { description, table, delays })
+        Ok(Self { description, table, timeline, delays })
     }
 
     /// What the machine is.
@@ -242,6 +248,11 @@ impl Membership {
     pub fn set_liveness(&self, peer: Peer, liveness: Liveness) {
         // SYNC: liveness
         self.table.word(usize::from(peer.0) * WORD).store(liveness.to_word(), Release);
+    }
+
+    /// The machine's time, as the launcher keeps it.
+    pub fn timeline(&self) -> &Page {
+        &self.timeline
     }
 
     /// What this distance adds to each message, in a machine that adds any. The

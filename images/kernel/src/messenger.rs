@@ -152,7 +152,7 @@ struct Core {
 }
 
 /// One more than the highest [`Pipe`].
-const SERVICES: usize = 6;
+const SERVICES: usize = 7;
 
 impl Messenger {
     /// A messenger for `own` over an endpoint to which all rings are attached.

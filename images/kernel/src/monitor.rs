@@ -4,20 +4,26 @@ use crate::messenger::{Messenger, Outcome, Refusal, Request, Service};
 use crate::protocol::{Pipe, decode, encode, monitor};
 use std::sync::{Arc, Weak};
 
-struct Monitor(Weak<Messenger>);
+struct Monitor {
+    messenger: Weak<Messenger>,
+    clock: Box<dyn Fn() -> monitor::Clock + Send + Sync>,
+}
 
 impl Service for Monitor {
     fn serve(self: Arc<Self>, mut request: Request) -> Outcome {
-        match (decode(request.body.bytes()), self.0.upgrade()) {
+        let response = match (decode(request.body.bytes()), self.messenger.upgrade()) {
             (Ok(monitor::Request::Channels), Some(messenger)) => {
-                Outcome::reply(encode(&messenger.channels()))
+                monitor::Response::Channels(messenger.channels())
             }
-            _ => Outcome::Refuse(Refusal::Undecodable),
-        }
+            (Ok(monitor::Request::Clock), _) => monitor::Response::Clock((self.clock)()),
+            _ => return Outcome::Refuse(Refusal::Undecodable),
+        };
+        Outcome::reply(encode(&response))
     }
 }
 
-/// Begins to serve.
-pub fn start(messenger: &Arc<Messenger>) {
-    messenger.serve(Pipe::Monitor, Arc::new(Monitor(Arc::downgrade(messenger))));
+/// Begins to serve. `clock` tells what is known of the clock.
+pub fn start(messenger: &Arc<Messenger>, clock: impl Fn() -> monitor::Clock + Send + Sync + 'static) {
+    let monitor = Monitor { messenger: Arc::downgrade(messenger), clock: Box::new(clock) };
+    messenger.serve(Pipe::Monitor, Arc::new(monitor));
 }

@@ -6,6 +6,7 @@
 //!   pages, doorbells and epochs is named by a source that keeps to or checks it.
 //! - Every `SYNC:` edge between two VMs stands in its table, and no other.
 
+use kernel::clock::{exchange, keeper, line, page, steering};
 use kernel::pipe::wire::{Kind as Notice, MAX_ARGUMENT, Open, Slot, word};
 use kernel::protocol::encode;
 use kernel::protocol::monitor::Fault;
@@ -72,6 +73,12 @@ const CONSTANTS: &[(&str, u64)] = &[
     ("layout::PAIR_BYTES", ivshmem::layout::PAIR_BYTES as u64),
     ("layout::RING_BYTES", ivshmem::layout::RING_BYTES as u64),
     ("layout::PAGES_BYTES", ivshmem::layout::PAGES_BYTES as u64),
+    ("layout::EXCHANGE_BYTES", ivshmem::layout::EXCHANGE_BYTES as u64),
+    ("clock::PAGE_BYTES", page::PAGE_BYTES as u64),
+    ("clock::SCALE_BITS", line::SCALE_BITS as u64),
+    ("clock::LEAD_NS", keeper::LEAD_NS),
+    ("clock::RECHECK_NS", steering::RECHECK_NS),
+    ("clock::ROUNDS", exchange::ROUNDS as u64),
     ("messenger::MAX_SERVED", messenger::MAX_SERVED as u64),
     ("messenger::UTILITY_WINDOW", messenger::UTILITY_WINDOW),
     ("pipe::MAX_MESSAGE", pipe::MAX_MESSAGE as u64),
@@ -240,7 +247,7 @@ fn sentences() -> BTreeSet<&'static str> {
 /// The letter and number of a sentence, without what stands around it.
 fn sentence(word: &str) -> Option<&str> {
     let name = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    let number = name.strip_prefix(['L', 'R', 'P', 'D', 'E', 'M', 'N', 'W', 'H'])?;
+    let number = name.strip_prefix(['L', 'R', 'P', 'D', 'E', 'M', 'N', 'W', 'C', 'H'])?;
     (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
@@ -280,7 +287,7 @@ fn references_within_the_page_lead_somewhere() {
 #[test]
 fn the_edges_are_those_of_the_sources() {
     let mut edges = BTreeSet::new();
-    let all = sources(&["transport/src", "images/kernel/src/membership.rs"]);
+    let all = sources(&["transport/src", "images/kernel/src/membership.rs", "images/kernel/src/clock"]);
     for rest in all.iter().flat_map(|source| source.split("SYNC: ").skip(1)) {
         let line = rest.lines().next().unwrap_or_default();
         for name in line.split(", ") {

@@ -19,6 +19,7 @@ use kernel::protocol::tasks::End;
 use runtime::system::{DirectoryEntry, FileStatus, System};
 use runtime::thread::{AfterCall, within_call};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use transport::memory::SharedMemory;
 
 type Result<T> = std::result::Result<T, runtime::system::Errno>;
@@ -225,5 +226,13 @@ impl cyanea::System for Node {
             let pages: &'static SharedMemory = Box::leak(Box::new(region.part(Part::Pages).ok()?));
             Some(pages.words())
         })
+    }
+
+    fn now_ns(&self) -> u64 {
+        runtime::clock::now_ns()
+    }
+
+    fn uncertainty(&self) -> Option<Duration> {
+        vm::clock::uncertainty_ns().map(Duration::from_nanos)
     }
 }

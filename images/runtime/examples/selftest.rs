@@ -54,6 +54,7 @@ fn main() {
         "bell" => bell(),
         "regions" => regions(),
         "ticks" => ticks(),
+        "clock" => clock_speed(),
         "switch" => switches(),
         other => println!("selftest: there is no check called {other}"),
     }
@@ -445,6 +446,14 @@ fn clocks() {
     }
     assert!(SystemTime::now() >= SystemTime::UNIX_EPOCH);
     println!("selftest: tsc {} Hz", runtime::clock::tsc_frequency());
+}
+
+/// What a look at the clock costs.
+fn clock_speed() {
+    const LOOKS: u64 = 1_000_000;
+    let start = runtime::clock::now_ns();
+    (1..LOOKS).for_each(|_| _ = black_box(runtime::clock::now_ns()));
+    println!("selftest: a look at the clock takes {} ps", (runtime::clock::now_ns() - start) * 1000 / LOOKS);
 }
 
 /// Two threads that never give way both go on, and each keeps its floating-point state.

@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! runtime: control region, rings, card, bell ──> vm::join ──> kernel::Messenger
+//!          TSC <── vm::clock, by the launcher's timeline
 //! image:   installs its services on the messenger ──> vm::serve: "ready", then serves for ever
 //! ```
 //! A region that is missing, spoilt or of another layout version ends the VM
 //! with a sentence and [`ExitCode::Refused`].
 #![forbid(unsafe_code)]
 
+pub mod clock;
+
 use ivshmem::exit::ExitCode;
-use ivshmem::layout::{Region, RegionKind, pair_windows};
+use ivshmem::layout::{LayoutError, Part, Region, RegionKind, pair_windows};
 use kernel::membership::{LinkKind, Membership};
 use kernel::messenger::{Messenger, Platform};
 use kernel::monitor;
@@ -98,7 +101,7 @@ fn endpoint(own: Incarnation, membership: &Membership) -> Result<Endpoint, Strin
         .map(Peer)
         .filter(|&peer| peer != own.peer)
         .partition(|&peer| description.link(own.peer, peer) == LinkKind::Memory);
-    attach_rings(&mut endpoint, own.peer, membership, &near)?;
+    attach_rings(&mut endpoint, own, membership, &near)?;
     if !far.is_empty() {
         attach_ethernet(&mut endpoint, own.peer, membership, &far)?;
     }
@@ -108,16 +111,20 @@ fn endpoint(own: Incarnation, membership: &Membership) -> Result<Endpoint, Strin
 /// Links through the pair regions with these peers.
 fn attach_rings(
     endpoint: &mut Endpoint,
-    own: Peer,
+    Incarnation { peer: own, generation }: Incarnation,
     membership: &Membership,
     peers: &[Peer],
 ) -> Result<(), String> {
     for &Peer(peer) in peers {
         let what = format!("pair region with {}", membership.name(Peer(peer)));
         let memory = runtime::regions::pair(peer).ok_or_else(|| format!("there is no {what}"))?;
-        let windows = Region::laid_out(memory, RegionKind::Pair)
-            .and_then(|region| pair_windows(&region, own.0, peer))
-            .map_err(|error| format!("{what}: {error}"))?;
+        let spoilt = |error: LayoutError| format!("{what}: {error}");
+        let region = Region::laid_out(memory, RegionKind::Pair).map_err(spoilt)?;
+        let windows = pair_windows(&region, own.0, peer).map_err(spoilt)?;
+        if Peer(peer) == Peer::LAUNCHER {
+            let words = region.part(Part::Exchange).map_err(spoilt)?;
+            clock::join(membership, words, generation);
+        }
         let attached = match delay(membership, own, Peer(peer)) {
             None => endpoint.attach(peer, windows),
             Some(delay) => RingLink::new(windows, peer, Arc::new(Bare))
@@ -154,16 +161,19 @@ fn attach_ethernet(
     Ok(())
 }
 
-/// Tells the launcher that this VM is ready, and serves until the machine ends.
+/// Sets the clock, tells the launcher that this VM is ready, and serves until
+/// the machine ends.
 pub fn serve(messenger: Arc<Messenger>) -> ! {
     let ready = messenger.clone();
     messenger.spawn(async move {
+        let is_good = clock::synchronize(&ready).await;
         if let Some(launcher) = ready.membership().incarnation(Peer::LAUNCHER) {
             // Without a launcher there is no machine, and nobody to tell.
             let _ = ready.call(launcher, Pipe::Launcher, &encode(&launcher::Request::Ready)).await;
         }
+        clock::keep(&ready, is_good).await;
     });
-    monitor::start(&messenger);
+    monitor::start(&messenger, clock::status);
     runtime::thread::set_priority(runtime::thread::current(), Priority::High);
     messenger.run();
     runtime::exit::exit(ExitCode::Shutdown)

@@ -1,30 +1,31 @@
 //! The host as the messenger sees it: a clock, an eventfd to sleep on, the
 //! other peers' eventfds to ring.
 
+use crate::clock::HostClock;
 use ivshmem::server::Bells;
 use kernel::messenger::Platform;
 use kernel::protocol::Peer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 use transport::endpoint::Doorbell;
 
 /// The host.
 #[derive(Clone)]
 pub struct Host {
-    start: Instant,
+    clock: HostClock,
     bells: Bells,
 }
 
 impl Host {
-    /// The host with these doorbells.
-    pub fn new(bells: Bells) -> Self {
-        Self { start: Instant::now(), bells }
+    /// The host with these doorbells and this clock.
+    pub fn new(bells: Bells, clock: HostClock) -> Self {
+        Self { clock, bells }
     }
 }
 
 impl Platform for Host {
     fn now_ns(&self) -> u64 {
-        self.start.elapsed().as_nanos() as u64
+        self.clock.now_ns()
     }
 
     fn wall_clock_ns(&self) -> u64 {

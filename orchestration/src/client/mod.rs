@@ -2,6 +2,7 @@
 //! operating system, which speaks its own messages.
 //!
 //! * `calibrate`: measures what messages cost, and sets what distance adds.
+//! * `clock`: keeps the machine's time, and answers who asks for the host's ticks.
 //! * [`files`]: copies trees in and out, lists directories.
 //! * [`run`]: runs programs as task forces and takes their output.
 //! * [`host`]: the host as the messenger sees it.
@@ -9,6 +10,7 @@
 //! * `services`: what commands ask of it.
 
 mod calibrate;
+mod clock;
 pub mod files;
 pub mod host;
 mod monitor;
@@ -45,6 +47,7 @@ pub struct Client {
     streams: Arc<Streams>,
     /// What distance shall cost.
     locality: Option<Locality>,
+    _timekeeper: clock::Timekeeper,
     /// One calibrates at a time.
     calibrating: Mutex<()>,
 }
@@ -119,7 +122,7 @@ impl Client {
     pub fn join(machine: &Machine) -> io::Result<Self> {
         let membership = machine.membership().clone();
         let own = membership.incarnation(Peer::LAUNCHER).ok_or_else(|| io::Error::other("no launcher"))?;
-        let host = host::Host::new(machine.bells().clone());
+        let host = host::Host::new(machine.bells().clone(), *machine.clock());
         let address = PeerAddress { peer: own.peer.0, generation: own.generation };
         let mut endpoint = Endpoint::new(address, Arc::new(host.clone()));
         for peer in (1..membership.description().peers.len() as u16).map(Peer) {
@@ -136,10 +139,14 @@ impl Client {
             ready: Box::new(ready),
         };
         messenger.serve(Pipe::Launcher, Arc::new(service));
-        kernel::monitor::start(&messenger);
+        messenger.serve(Pipe::Clock, Arc::new(clock::ClockService::new(machine)));
+        let page = messenger.membership().timeline().clone();
+        let _timekeeper = clock::Timekeeper::start(&page, *machine.clock())?;
+        kernel::monitor::start(&messenger, move || clock::status(&page));
         let receiving = messenger.clone();
         std::thread::Builder::new().name("messenger".into()).spawn(move || receiving.run())?;
-        Ok(Self { messenger, streams, locality: machine.file().locality, calibrating: Mutex::new(()) })
+        let locality = machine.file().locality;
+        Ok(Self { messenger, streams, locality, _timekeeper, calibrating: Mutex::new(()) })
     }
 }
 

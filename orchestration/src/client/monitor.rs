@@ -1,10 +1,11 @@
-//! Asks all VMs what has passed through their channels.
+//! Asks all VMs what has passed through their channels, and what they know of
+//! their clocks.
 
 use super::Client;
-use crate::control::{ChannelStatus, Channels};
+use crate::control::{ChannelStatus, Channels, ClockStatus, Clocks};
 use futures_util::future::{Either, join_all, select};
 use kernel::executor::block_on;
-use kernel::protocol::monitor::{Channel, Request, Response};
+use kernel::protocol::monitor::{self, Channel, Request, Response};
 use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode};
 use std::pin::pin;
 
@@ -15,25 +16,56 @@ impl Client {
     /// What every living VM, and the launcher, knows of its channels. VMs that
     /// do not answer in time are named.
     pub fn channels(&self) -> Channels {
-        let membership = self.messenger.membership();
-        let vms = 1..membership.description().peers.len() as u16;
-        let living = vms.filter_map(|peer| membership.incarnation(Peer(peer)));
-        let answers =
-            block_on(join_all(living.map(|vm| async move { (vm.peer, self.ask_monitor(vm).await) })));
         let mut told = Channels::default();
         self.add(&mut told, Peer::LAUNCHER, self.messenger.channels());
-        for (vm, answer) in answers {
+        for (vm, answer) in self.ask_monitors(Request::Channels) {
             match answer {
-                Some(channels) => self.add(&mut told, vm, channels),
-                None => told.silent.push(membership.name(vm).into()),
+                Some(Response::Channels(channels)) => self.add(&mut told, vm, channels),
+                _ => told.silent.push(self.name(vm)),
             }
         }
         told
     }
 
+    /// What every living VM knows of its clock.
+    pub fn clocks(&self) -> Clocks {
+        let mut told = Clocks::default();
+        for (vm, answer) in self.ask_monitors(Request::Clock) {
+            match answer {
+                Some(Response::Clock(clock)) => told.clocks.push(self.clock_status(vm, &clock)),
+                _ => told.silent.push(self.name(vm)),
+            }
+        }
+        told
+    }
+
+    fn name(&self, peer: Peer) -> String {
+        self.messenger.membership().name(peer).to_owned()
+    }
+
+    fn clock_status(&self, vm: Peer, clock: &monitor::Clock) -> ClockStatus {
+        ClockStatus {
+            vm: self.name(vm),
+            now_ns: clock.now_ns,
+            uncertainty_ns: clock.uncertainty_ns,
+            offset_ticks: clock.offset_ticks,
+            hertz: clock.hertz,
+            rounds: clock.rounds,
+            contradictions: clock.contradictions,
+        }
+    }
+
+    /// What all living VMs answer, if they do in time.
+    fn ask_monitors(&self, request: Request) -> Vec<(Peer, Option<Response>)> {
+        let membership = self.messenger.membership();
+        let vms = 1..membership.description().peers.len() as u16;
+        let living = vms.filter_map(|peer| membership.incarnation(Peer(peer)));
+        block_on(join_all(living.map(|vm| async move { (vm.peer, self.ask_monitor(vm, request).await) })))
+    }
+
     /// What a VM answers, if it does in time.
-    async fn ask_monitor(&self, vm: Incarnation) -> Option<Response> {
-        let body = encode(&Request::Channels);
+    async fn ask_monitor(&self, vm: Incarnation, request: Request) -> Option<Response> {
+        let body = encode(&request);
         let call = pin!(self.messenger.call(vm, Pipe::Monitor, &body));
         let deadline = pin!(self.messenger.sleep_until(self.messenger.now_ns() + PATIENCE_NS));
         match select(call, deadline).await {
@@ -44,10 +76,9 @@ impl Client {
 
     /// Adds what a VM knows of its channels, with names for people.
     fn add(&self, told: &mut Channels, vm: Peer, channels: Vec<Channel>) {
-        let name = |peer| self.messenger.membership().name(peer).to_owned();
         told.channels.extend(channels.into_iter().map(|channel| ChannelStatus {
-            vm: name(vm),
-            peer: name(channel.peer),
+            vm: self.name(vm),
+            peer: self.name(channel.peer),
             sent: channel.sent,
             sent_bytes: channel.sent_bytes,
             received: channel.received,

@@ -2,7 +2,9 @@
 
 use super::files::{Copied, Listed};
 use super::{Client, Output};
-use crate::control::{Channels, Entry, Location, Outcome, Replies, Reply, Run, ServiceError, Services};
+use crate::control::{
+    Channels, Clocks, Entry, Location, Outcome, Replies, Reply, Run, ServiceError, Services,
+};
 use crate::distance::Calibration;
 use kernel::protocol::files::FileKind;
 use kernel::protocol::tasks::{Activity, End, Program, TaskForce};
@@ -69,6 +71,10 @@ impl Services for Client {
 
     fn channels(&self) -> Channels {
         Client::channels(self)
+    }
+
+    fn clocks(&self) -> Clocks {
+        Client::clocks(self)
     }
 }
 

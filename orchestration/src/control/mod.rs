@@ -6,7 +6,7 @@
 //! client that goes away while its command runs is noticed
 //! ([`Replies::is_gone`]).
 //!
-//! `run`, `cp`, `ls` and `ps --channels` are commands to the operating system in the
+//! `run`, `cp`, `ls`, `ps --channels` and `ps --clocks` are commands to the operating system in the
 //! machine: whoever is its client on the launcher's rings implements
 //! [`Services`].
 
@@ -69,6 +69,8 @@ pub enum Request {
     Calibrate,
     /// What has passed through the machine's channels; answered by `Channels`.
     Channels,
+    /// What the VMs know of their clocks; answered by `Clocks`.
+    Clocks,
     /// Lists a directory; answered by `Entries`.
     List {
         /// An absolute path in the machine.
@@ -127,6 +129,8 @@ pub enum Reply {
     Calibrated(Calibration),
     /// What has passed through the machine's channels.
     Channels(Channels),
+    /// What the VMs know of their clocks.
+    Clocks(Clocks),
     /// Names in a directory, or what one name is.
     Entries(Vec<Entry>),
     /// Final: it is done.
@@ -205,6 +209,34 @@ pub struct ChannelStatus {
     pub errors: BTreeMap<String, u64>,
 }
 
+/// What VMs know of their clocks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clocks {
+    /// Those of the VMs that answered.
+    pub clocks: Vec<ClockStatus>,
+    /// Living VMs that did not answer in time.
+    pub silent: Vec<String>,
+}
+
+/// What a VM knows of its clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// The VM.
+    pub vm: String,
+    /// What it showed when it answered: nanoseconds since the machine's start.
+    pub now_ns: u64,
+    /// By how many nanoseconds that may differ from the machine's time; nothing if nobody knows.
+    pub uncertainty_ns: Option<u64>,
+    /// The host's ticks less the VM's.
+    pub offset_ticks: i64,
+    /// Ticks per second.
+    pub hertz: u64,
+    /// How many rounds there were with the launcher.
+    pub rounds: u64,
+    /// How often an exchange contradicted those before.
+    pub contradictions: u64,
+}
+
 /// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -244,4 +276,7 @@ pub trait Services: Send + Sync {
 
     /// What has passed through the channels. Takes bounded time.
     fn channels(&self) -> Channels;
+
+    /// What VMs know of their clocks. Takes bounded time.
+    fn clocks(&self) -> Clocks;
 }

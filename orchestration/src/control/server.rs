@@ -168,6 +168,7 @@ fn answer(request: &Request, context: &Context, replies: &Replies) -> Result<Rep
         Request::Calibrate => send(Reply::Calibrated(services.calibrate()?))?,
         Request::List { path } => send(Reply::Entries(services.list(path)?))?,
         Request::Channels => send(Reply::Channels(services.channels()))?,
+        Request::Clocks => send(Reply::Clocks(services.clocks()))?,
         Request::Down => {}
     }
     Ok(Reply::Done)

@@ -30,6 +30,7 @@ pub use status::{
     VmStatus,
 };
 
+use crate::clock::HostClock;
 use crate::ethernet::Ethernet;
 use crate::host;
 use crate::image::Images;
@@ -47,6 +48,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use transport::Windows;
+use transport::memory::SharedMemory;
 
 /// A running machine. Clones are the same machine; it ends with
 /// [`Machine::shutdown`], or when the last of them is dropped.
@@ -60,6 +62,8 @@ struct Shared {
     file: MachineFile,
     images: Images,
     options: Options,
+    /// Started with the machine.
+    clock: HostClock,
     regions: Regions,
     bells: Bells,
     /// Where VMs of some clusters share no memory.
@@ -111,6 +115,7 @@ impl Machine {
         progress: &dyn Progress,
         attach: impl FnOnce(&Machine) -> std::io::Result<T>,
     ) -> Result<(Machine, T), StartError> {
+        let clock = HostClock::start();
         let images = options.images.clone().for_machine(file);
         images.check_for(file)?;
         // QEMU takes a while to say its version: meanwhile make the regions.
@@ -118,7 +123,7 @@ impl Machine {
         let version = std::thread::spawn(move || host::check_qemu(&program));
         let regions = Regions::new(file);
         version.join().unwrap_or_else(|_| host::check_qemu(&options.qemu))?;
-        let shared = Arc::new(Shared::new(file, images, options, regions?)?);
+        let shared = Arc::new(Shared::new(file, images, options, regions?, clock)?);
         let (machine, requests) = Machine::around(shared)?;
         let launcher = Liveness { generation: 1, state: LifeState::Ready };
         machine.membership().set_liveness(Peer::LAUNCHER, launcher);
@@ -181,6 +186,23 @@ impl Machine {
     /// it reads. `None` if there is no such VM.
     pub fn pair_regions(&self, peer: Peer) -> Option<Windows> {
         self.handle.shared.regions.own_pair(peer)
+    }
+
+    /// The words through which `peer` and the launcher read each other's ticks.
+    /// `None` if there is no such VM.
+    pub fn exchange_words(&self, peer: Peer) -> Option<SharedMemory> {
+        self.handle.shared.regions.exchange_words(peer)
+    }
+
+    /// The processors that `peer`'s vCPUs are pinned to.
+    pub fn processors(&self, peer: Peer) -> &[usize] {
+        let index = usize::from(peer.0).checked_sub(1);
+        index.and_then(|index| self.handle.shared.processors.get(index)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The host's clocks, since the machine's start.
+    pub fn clock(&self) -> &HostClock {
+        &self.handle.shared.clock
     }
 
     /// Everybody's bells, to ring peers with.
@@ -309,6 +331,7 @@ impl Shared {
         images: Images,
         options: Options,
         regions: Regions,
+        clock: HostClock,
     ) -> Result<Self, StartError> {
         let bells = Bells::new(file.vms.len() + 1).map_err(|error| StartError::Host(error.into()))?;
         let wanted: Vec<Wanted> = file.vms.iter().map(|vm| (vm.cluster, usize::from(vm.cores))).collect();
@@ -317,6 +340,7 @@ impl Shared {
             file: file.clone(),
             images,
             options,
+            clock,
             regions,
             bells,
             ethernet: Ethernet::start(file).map_err(StartError::Host)?,

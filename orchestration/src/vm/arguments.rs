@@ -31,6 +31,17 @@ pub struct Start<'a> {
     pub epoch_ns: u128,
     /// Randomness for the VM to start from.
     pub seed: u64,
+    /// The host's ticks, if anybody reads them.
+    pub ticks: Option<Ticks>,
+}
+
+/// The host's ticks, of which a VM makes its time.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticks {
+    /// How many there were when the VM was started.
+    pub now: u64,
+    /// How many a second has.
+    pub per_second: u64,
 }
 
 /// QEMU's arguments, and the descriptors that they speak of.
@@ -51,6 +62,9 @@ pub fn arguments(start: &Start<'_>) -> (Vec<OsString>, Vec<RawFd>) {
     }
     list.option("-kernel", start.image);
     let mut line = format!("vm={} epoch={} seed={}", start.vm.name, start.epoch_ns, start.seed);
+    if let Some(Ticks { now, per_second }) = start.ticks {
+        line += &format!(" tsc_hz={per_second} ticks={now}");
+    }
     // What a binary's only program is called.
     line += &word(start.image).map_or(String::new(), |name| format!(" image={name}"));
     list.option("-append", line);
@@ -159,6 +173,7 @@ mod tests {
             card: card.then_some((null.as_fd(), peer)),
             epoch_ns: 17,
             seed: 4,
+            ticks: Some(Ticks { now: 7, per_second: 8 }),
         };
         let (arguments, descriptors) = arguments(&start);
         let words: Vec<_> = arguments.iter().map(|word| word.to_str().unwrap()).collect();
@@ -178,7 +193,9 @@ mod tests {
         assert!(!list.contains("memdev=pair1,"), "a VM has no pair with itself: {list}");
         assert!(!list.contains("addr=1.2"), "a node has no utility's region: {list}");
         assert_eq!(list.matches("readonly=on").count(), 1);
-        assert!(list.ends_with("-kernel /images/node -append vm=node-a0 epoch=17 seed=4 image=node"));
+        assert!(list.ends_with(
+            "-kernel /images/node -append vm=node-a0 epoch=17 seed=4 tsc_hz=8 ticks=7 image=node"
+        ));
         assert!(list.contains("-m 33M "));
     }
 

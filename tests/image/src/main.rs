@@ -1,6 +1,7 @@
 //! A node image with the programs that the whole-machine tests run. It is also
 //! an example of an image of one's own.
 
+mod clocks;
 mod cores;
 mod files;
 mod isolation;
@@ -40,6 +41,7 @@ fn main() {
         program!("pool", isolation::pool),
         program!("nonsense", nonsense::nonsense),
         program!("scribbler", scribbler::scribbler),
+        program!("clocks", clocks::clocks),
         program!("files", files::conformance),
         program!("files-and-echo", files_and_echo),
         program!("filler", files::filler),

@@ -4,6 +4,7 @@
 //! They need the built command and images (`make host images`) and the test
 //! images; `scripts/test` builds all of it.
 
+mod clocks;
 mod copies;
 mod cores;
 mod distance;

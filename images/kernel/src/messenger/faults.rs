@@ -3,8 +3,8 @@
 
 use super::{Messenger, Refusal};
 use crate::executor::lock;
+use crate::protocol::Peer;
 use crate::protocol::monitor::{Channel, Fault};
-use crate::protocol::{Peer, monitor};
 use transport::ChannelCounters;
 
 /// Counts of faults, by the peer whose they are.
@@ -40,7 +40,7 @@ impl Refusal {
 
 impl Messenger {
     /// What is known of this VM's channels to all of its peers.
-    pub fn channels(&self) -> monitor::Response {
+    pub fn channels(&self) -> Vec<Channel> {
         let ends: Vec<_> = {
             let core = lock(&self.core);
             let peers = core.endpoint.peers().map(|peer| (Peer(peer), core.endpoint.counters(peer)));

@@ -29,6 +29,9 @@ pub enum Pipe {
     Launcher = 4,
     /// [`monitor`]: served by every VM and the launcher.
     Monitor = 5,
+    /// Served by the launcher: an empty request makes it answer asks for its
+    /// ticks for a moment ([`crate::clock::exchange`]); its answer is empty.
+    Clock = 6,
 }
 
 /// Identifies a peer on the rings: the launcher is 0, VMs count from 1.

@@ -1,5 +1,5 @@
-//! The pipe of a VM's monitor: what has passed through its channels, and what
-//! was wrong with it. Every VM serves it, the launcher as well.
+//! The pipe of a VM's monitor: what has passed through its channels, what was
+//! wrong with it, and what the VM knows of its clock. Every VM serves it, the launcher as well.
 
 use super::Peer;
 use alloc::vec::Vec;
@@ -13,10 +13,35 @@ extern crate alloc;
 pub enum Request {
     /// What has passed through each channel since the VM started.
     Channels,
+    /// What is known of the clock.
+    Clock,
 }
 
-/// The answer: the VM's channels to all of its peers.
-pub type Response = Vec<Channel>;
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// The VM's channels to all of its peers.
+    Channels(Vec<Channel>),
+    /// Its clock.
+    Clock(Clock),
+}
+
+/// What a VM knows of its clock ([`crate::clock`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// What it shows: nanoseconds since the machine's start.
+    pub now_ns: u64,
+    /// By how many nanoseconds that may differ from the machine's time; `None` if nobody knows.
+    pub uncertainty_ns: Option<u64>,
+    /// The host's ticks less the VM's.
+    pub offset_ticks: i64,
+    /// Ticks per second.
+    pub hertz: u64,
+    /// How many rounds there were with the launcher.
+    pub rounds: u64,
+    /// How often an exchange contradicted those before.
+    pub contradictions: u64,
+}
 
 /// One end of a channel: what a VM knows of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

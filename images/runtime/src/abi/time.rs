@@ -24,7 +24,7 @@ fn sleep(span: u64) {
     scheduler::block(Waiting::Sleep, Some(after(span)), || true);
 }
 
-/// The time since the VM's start (CLOCK_MONOTONIC) or since 1970 (CLOCK_REALTIME). EINVAL for another
+/// The time since the machine's start (CLOCK_MONOTONIC) or since 1970 (CLOCK_REALTIME). EINVAL for another
 /// clock.
 ///
 /// Tested: std::time

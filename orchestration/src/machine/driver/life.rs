@@ -2,11 +2,13 @@
 
 use crate::machine::{Shared, VmStatus};
 use crate::machine_file::{RestartPolicy, VmPlan};
-use crate::vm::arguments::{Start, arguments};
+use crate::sys;
+use crate::vm::arguments::{Start, Ticks, arguments};
 use crate::vm::console::Console;
 use crate::vm::{Death, Process, State, pin_vcpus};
 use ivshmem::layout::{LifeState, Liveness};
 use ivshmem::server::{Connection, Greeting};
+use kernel::clock::line::frequency;
 use kernel::membership::Role;
 use kernel::protocol::Peer;
 use std::io;
@@ -115,6 +117,12 @@ impl Vm {
             card: plug.map(|plug| (plug, self.peer)),
             epoch_ns: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos(),
             seed: crate::regions::random()?,
+            ticks: shared
+                .regions
+                .membership()
+                .timeline()
+                .read()
+                .map(|timeline| Ticks { now: sys::ticks(), per_second: frequency(timeline.after.scale) }),
         };
         let (arguments, descriptors) = arguments(&start);
         self.process = Some(Process::spawn(&shared.options.qemu, &arguments, descriptors)?);
