@@ -5,6 +5,7 @@
 //! images; `scripts/test` builds all of it.
 
 mod copies;
+mod cores;
 mod distance;
 mod guide;
 mod hostile;
@@ -12,6 +13,7 @@ mod hosts;
 mod isolation;
 mod kills;
 mod lives;
+mod locks;
 mod mistakes;
 mod pipes;
 mod programs;
