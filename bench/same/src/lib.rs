@@ -13,9 +13,10 @@ pub mod threads;
 
 use std::time::Instant;
 
-/// What is measured: a name, and what does it.
-const LOOPS: [(&str, fn() -> u64); 2] = [("integer", loops::hashes), ("float", loops::planets)];
-const SWITCHES: [(&str, fn() -> f64); 4] = [
+/// What is measured: a name, and what does it and returns its result or its time.
+type Way<T> = (&'static str, fn() -> T);
+const LOOPS: [Way<u64>; 2] = [("integer", loops::hashes), ("float", loops::planets)];
+const SWITCHES: [Way<f64>; 4] = [
     ("yield", threads::yields),
     ("park", threads::parks),
     ("condvar", threads::condvar),

@@ -14,7 +14,8 @@ use tests::root;
 pub const BUILDING: Duration = Duration::from_secs(1200);
 
 /// The command, about to build something: where the images are built, so that
-/// `std` is not built once more.
+/// `std` is not built once more. Crates of one name would be taken for one
+/// another there: each test has names of its own.
 fn command(host: &Host, words: &[&str]) -> Command {
     let mut command = host.command(words);
     command.env("CYANEA_GUEST_TARGET_DIR", root().join("target/guest"));
@@ -35,18 +36,18 @@ fn complaint(ended: &Ended) -> &str {
 #[test]
 fn two_commands_from_nothing_to_output() {
     let host = Host::new();
-    host.call(&["new", "hello"]).well();
-    let main = fs::read_to_string(host.folder().join("hello/src/main.rs")).unwrap();
+    host.call(&["new", "greeting"]).well();
+    let main = fs::read_to_string(host.folder().join("greeting/src/main.rs")).unwrap();
     assert_eq!(main.split_whitespace().collect::<String>(), "fnmain(){println!(\"hello\");}");
-    let ran = call(&host, &["run", "./hello"]);
+    let ran = call(&host, &["run", "./greeting"]);
     assert_eq!(ran.well(), "hello\n");
     // Its machine has ended with it.
     assert!(host.is_quiet() && host.state("").read_dir().unwrap().next().is_none());
-    let image = host.folder().join("hello/target/cyanea/hello");
+    let image = host.folder().join("greeting/target/cyanea/greeting");
     assert!(image.is_file());
     // The same crate is one of the host's.
     let cargo =
-        Command::new("cargo").args(["run", "--quiet"]).current_dir(host.folder().join("hello")).output();
+        Command::new("cargo").args(["run", "--quiet"]).current_dir(host.folder().join("greeting")).output();
     let cargo = cargo.expect("cargo runs");
     assert_eq!(
         String::from_utf8_lossy(&cargo.stdout),
@@ -185,9 +186,9 @@ fn what_cannot_be_built_is_said() {
 #[test]
 fn a_missing_tree_or_compiler_is_said() {
     let host = Host::new();
-    host.call(&["new", "hello"]).well();
+    host.call(&["new", "treeless"]).well();
     let with_tree = |tree: &Path| {
-        let mut command = command(&host, &["build", "hello"]);
+        let mut command = command(&host, &["build", "treeless"]);
         command.env("CYANEA_SOURCE", tree);
         complaint(&Running::start(command).end()).to_owned()
     };
