@@ -15,7 +15,8 @@
 
 use super::{PAGE, frames};
 use crate::boot::start_info::MAX_RAM;
-use crate::processor::critical::Locked;
+use crate::processor::critical::{self, Locked};
+use crate::processor::shootdown;
 use core::ops::Range;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};

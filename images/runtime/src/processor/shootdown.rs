@@ -73,6 +73,14 @@ pub fn ask() -> Call {
     Call(call)
 }
 
+/// Returns when every other core has forgotten what the page tables said before
+/// the call. The caller is inside of no `Locked`, with interrupts off.
+pub fn elsewhere() {
+    if cores::many() {
+        ask().wait();
+    }
+}
+
 impl Call {
     /// Whether every core has forgotten.
     pub fn is_answered(self) -> bool {
