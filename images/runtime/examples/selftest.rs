@@ -17,6 +17,8 @@
 
 #[path = "selftest/abi.rs"]
 mod abi;
+#[path = "selftest/cores.rs"]
+mod cores;
 
 use runtime::system::{DirectoryEntry, Errno, FileKind, FileStatus, System};
 use std::cell::RefCell;
@@ -27,8 +29,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Condvar, Mutex, Once, OnceLock, RwLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
-
-mod cores;
 
 fn main() {
     let word = std::env::args().nth(1).unwrap_or_default();

@@ -36,8 +36,8 @@ fn std_stands_on_the_runtime() {
 
 #[test]
 fn threads_run_on_all_cores() {
-    for cores in [2, 4, 8] {
-        let ended = selftest_on(cores, "");
+    for (cores, word) in [(2, ""), (4, ""), (8, "ONLY=sums")] {
+        let ended = selftest_on(cores, word);
         assert!(ended.out.lines().any(|line| line == "selftest: ok"), "{cores} cores: {}", ended.out);
         assert_eq!(ended.code(), SHUTDOWN);
     }

@@ -63,7 +63,7 @@ impl Vm {
             context: Context,
             stack: Stack,
         });
-        let (index, _) = self.queues.table.insert(thread).expect("there is room");
+        let (index, _) = self.queues.table.insert(thread).ok().expect("there is room");
         self.queues.place(index, if preference.is_some() { Affinity::Close } else { Affinity::None });
         if self.queues.current().is_some() {
             self.queues.set_timer();

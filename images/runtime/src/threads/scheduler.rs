@@ -96,12 +96,12 @@ pub fn spawn(
         if scheduler.current().is_some() {
             scheduler.set_timer();
         }
-        Some(id)
+        Ok::<_, Box<Thread>>(id)
     });
-    if id.is_some() {
-        reschedule();
-    }
-    id
+    // A thread for which there was no room goes with its stack, outside of the lock.
+    let id = id.ok()?;
+    reschedule();
+    Some(id)
 }
 
 /// Where a thread begins.

@@ -180,30 +180,31 @@ impl Table {
         self.threads[index as usize].as_deref_mut().expect("a link to a thread that is no more")
     }
 
-    /// Puts a thread in and names it; `None` if the table is full or there is no memory for it to grow.
-    pub fn insert(&mut self, thread: Box<Thread>) -> Option<(Index, ThreadId)> {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                let index = self.threads.len() as Index;
-                if index >= MAX_THREADS {
-                    return None;
-                }
-                self.threads.try_reserve(1).ok()?;
-                self.uses.try_reserve(1).ok()?;
-                // Room for all to become free, so that `remove` does not allocate.
-                self.free.try_reserve(self.threads.len() + 1).ok()?;
-                self.threads.push(None);
-                self.uses.push(0);
-                index
-            }
-        };
+    /// Puts a thread in and names it; the thread itself if the table is full or
+    /// there is no memory for it to grow.
+    pub fn insert(&mut self, thread: Box<Thread>) -> Result<(Index, ThreadId), Box<Thread>> {
+        let Some(index) = self.free.pop().or_else(|| self.grow()) else { return Err(thread) };
         let uses = &mut self.uses[index as usize];
         let id = u32::from(*uses) << 16 | (index + 1);
         *uses = uses.wrapping_add(1);
         thread.own.id.store(id, Relaxed);
         self.threads[index as usize] = Some(thread);
-        Some((index, id))
+        Ok((index, id))
+    }
+
+    /// A new place.
+    fn grow(&mut self) -> Option<Index> {
+        let index = self.threads.len() as Index;
+        if index >= MAX_THREADS {
+            return None;
+        }
+        self.threads.try_reserve(1).ok()?;
+        self.uses.try_reserve(1).ok()?;
+        // Room for all to become free, so that `remove` does not allocate.
+        self.free.try_reserve(self.threads.len() + 1).ok()?;
+        self.threads.push(None);
+        self.uses.push(0);
+        Some(index)
     }
 
     /// Takes a thread out.

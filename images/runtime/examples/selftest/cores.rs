@@ -177,7 +177,7 @@ pub fn storm() {
     thread::scope(|scope| {
         for own in 0..2 * count() {
             scope.spawn(move || {
-                for round in 0..300 {
+                for round in 0..600 / count() {
                     // Some use more of their stack than is kept for the next thread.
                     let deep = round % 10 == 0;
                     let handle = thread::spawn(move || {
