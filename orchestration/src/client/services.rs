@@ -1,11 +1,12 @@
 //! What commands ask of the operating system in the machine.
 
 use super::files::{Copied, Listed};
+use super::run::Finished;
 use super::{Client, Output};
 use crate::control::{Channels, Entry, Location, Outcome, Replies, Reply, Run, ServiceError, Services};
 use crate::distance::Calibration;
 use kernel::protocol::files::FileKind;
-use kernel::protocol::tasks::{Activity, End, Program, TaskForce};
+use kernel::protocol::tasks::{Activity, End, Program};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,8 @@ impl Services for Client {
             // Whether the client is gone is looked at below.
             let _ = replies.send(&Reply::Output { index, fd, bytes });
         };
-        let task_force = started.finish(take, || replies.is_gone()).map_err(failed)?;
-        Ok(self.outcome(&task_force))
+        let finished = started.finish(take, || replies.is_gone()).map_err(failed)?;
+        Ok(self.outcome(&finished))
     }
 
     fn copy(&self, from: &Location, to: &Location, replies: &Replies) -> Result<(), ServiceError> {
@@ -83,7 +84,7 @@ fn entry(Listed { entry, status }: Listed) -> Entry {
 
 impl Client {
     /// How a task force ended, as `cyanea run` says it.
-    fn outcome(&self, task_force: &TaskForce) -> Outcome {
+    fn outcome(&self, Finished { task_force, faults }: &Finished) -> Outcome {
         let Some((index, activity, end)) = task_force.failure() else {
             return Outcome { code: 0, message: None };
         };
@@ -91,7 +92,15 @@ impl Client {
         let message = match end {
             End::NodeDied => self.node_died(program, index, activity),
             End::Killed => format!("{program} was ended"),
-            End::Aborted => format!("{program}: activity {index} panicked on {}", self.node(activity)),
+            End::Faulted(kind) => {
+                let fault = faults.get(&(index as u16)).filter(|fault| fault.from == activity.node);
+                let who = format!("{program}: activity {index}");
+                match fault {
+                    Some(fault) => fault.told(&who, self.node(activity)),
+                    // Its report got lost with its VM, or comes from one that does not keep to the protocol.
+                    None => format!("{who} on {}: {kind}", self.node(activity)),
+                }
+            }
             End::Exited(code) => {
                 format!("{program}: activity {index} exited with code {code} on {}", self.node(activity))
             }
@@ -99,6 +108,7 @@ impl Client {
         let code = match end {
             // What the program says, as far as a process can say it.
             End::Exited(code) => u8::try_from(code & 0xff).ok().filter(|&code| code != 0).unwrap_or(1),
+            End::Faulted(kind) => kind.exit_code(),
             _ => 1,
         };
         Outcome { code, message: Some(message) }

@@ -36,6 +36,7 @@ use crate::image::Images;
 use crate::machine_file::MachineFile;
 use crate::placement::Topology;
 use crate::regions::Regions;
+use crate::symbols::Booted;
 use ivshmem::layout::{LifeState, Liveness};
 use ivshmem::server::Bells;
 use kernel::membership::Membership;
@@ -59,6 +60,8 @@ pub struct Machine {
 struct Shared {
     file: MachineFile,
     images: Images,
+    /// What each VM booted, to tell what its addresses are.
+    booted: Booted,
     options: Options,
     regions: Regions,
     bells: Bells,
@@ -181,6 +184,11 @@ impl Machine {
     /// it reads. `None` if there is no such VM.
     pub fn pair_regions(&self, peer: Peer) -> Option<Windows> {
         self.handle.shared.regions.own_pair(peer)
+    }
+
+    /// What each VM booted.
+    pub fn booted(&self) -> &Booted {
+        &self.handle.shared.booted
     }
 
     /// Everybody's bells, to ring peers with.
@@ -316,6 +324,7 @@ impl Shared {
         Ok(Self {
             file: file.clone(),
             images,
+            booted: Booted::default(),
             options,
             regions,
             bells,

@@ -1,6 +1,7 @@
 //! A node image with the programs that the whole-machine tests run. It is also
 //! an example of an image of one's own.
 
+mod faults;
 mod files;
 mod isolation;
 mod life;
@@ -16,6 +17,9 @@ fn main() {
         program!("hello", life::hello),
         program!("locker", life::locker),
         program!("panicker", life::panicker),
+        program!("faulty", faults::faulty),
+        program!("rounds", faults::rounds),
+        program!("patient", faults::patient),
         program!("exit", life::exit),
         program!("sleeper", life::sleeper),
         program!("spinner", life::spinner),

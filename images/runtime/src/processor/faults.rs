@@ -1,95 +1,105 @@
-//! Exceptions: a stack that grows goes on; anything else ends the VM with one line that says what happened.
+//! Exceptions: a stack that grows goes on; what an activity's thread did in its
+//! own code ends the activity; anything else ends the VM, with a line that says
+//! what happened.
 
-use super::traps::TrapFrame;
+use super::descriptors::{CODE, DATA};
+use super::traps::{self, FloatState, TrapFrame};
 use crate::console;
 use crate::exit::{ExitCode, exit};
-use crate::memory::paging::{self, Fault};
+use crate::fault::{self, Access, Fault, Kind, Place};
+use crate::memory::paging::{self, Met};
 use crate::threads::scheduler;
-use core::fmt;
+use crate::threads::stack::Stack;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use x86_64::registers::control::Cr2;
+use x86_64::registers::rflags::RFlags;
 
-/// Set by the first fault that is reported: a fault while reporting ends the VM at once.
+/// Set by the first fault that ends the VM: a fault while reporting ends it at once.
 static REPORTING: AtomicBool = AtomicBool::new(false);
+
+/// Exceptions that are never an activity's: non-maskable interrupt, double
+/// fault, machine check.
+const MACHINE: [u64; 3] = [2, 8, 18];
+
+/// Bytes of the stack on which a thread ends.
+const LAST_STACK: usize = 256 * 1024;
 
 /// A page fault: maps a stack's next page, or reports.
 pub fn page_fault(frame: &TrapFrame) {
     let address = Cr2::read_raw();
     // Bit 0 of the error code: the page was there, but not for this.
-    let fault = if frame.error & 1 == 0 { paging::resolve(address as usize) } else { Fault::Invalid };
-    let note = match fault {
-        Fault::Grown => return,
-        Fault::OutOfFrames => {
-            console::finish();
-            report(frame, format_args!("no memory left for a stack, at {address:#x}"));
-            exit(ExitCode::OutOfMemory)
-        }
-        Fault::StackOverflow => ", stack overflow",
-        Fault::Invalid if address < 4096 => ", null pointer",
-        Fault::Invalid => "",
-    };
+    let was_there = frame.error & 1 != 0;
+    let met = if was_there { Met::Nothing } else { paging::resolve(address as usize) };
     let access = match frame.error {
-        error if error & 16 != 0 => "executing",
-        error if error & 2 != 0 => "writing",
-        _ => "reading",
+        error if error & 16 != 0 => Access::Execute,
+        error if error & 2 != 0 => Access::Write,
+        _ => Access::Read,
     };
-    report(frame, format_args!("page fault {access} {address:#x}{note}"));
-    exit(ExitCode::Fault)
+    let place = match met {
+        Met::Grown => return,
+        Met::OutOfFrames => return raise(frame, Kind::OutOfMemory(crate::memory::PAGE as u64)),
+        Met::StackGuard => Place::StackGuard,
+        Met::Nothing if was_there => Place::Protected,
+        Met::Nothing => Place::Nothing,
+    };
+    raise(frame, Kind::Access { access, address, place });
 }
 
 /// Any other exception.
 pub fn exception(frame: &TrapFrame) {
-    let name = NAMES[frame.vector as usize & 31];
-    report(frame, format_args!("{name} (error code {:#x})", frame.error));
-    exit(ExitCode::Fault)
+    raise(frame, Kind::of_exception(frame.vector as u8));
 }
 
-fn report(frame: &TrapFrame, what: fmt::Arguments<'_>) {
+/// Ends the activity whose thread was interrupted, if it was in its own code,
+/// or the VM.
+fn raise(frame: &TrapFrame, kind: Kind) {
+    let fault = Fault::new(kind, fault::interrupted(frame));
+    // With interrupts off, it was in the midst of the runtime's state.
+    let in_section = !RFlags::from_bits_truncate(frame.rflags).contains(RFlags::INTERRUPT_FLAG);
+    let is_activitys = !in_section && !MACHINE.contains(&frame.vector) && fault::is_activitys();
+    if is_activitys && let Ok(stack) = Stack::new(LAST_STACK) {
+        leave(stack, fault);
+    }
+    report(&fault);
+    exit(match kind {
+        Kind::OutOfMemory(_) => ExitCode::OutOfMemory,
+        _ => ExitCode::Fault,
+    })
+}
+
+/// Has the interrupted thread go on with its end, on another stack: its own may
+/// be full, and others of the activity may use what lies on it.
+fn leave(stack: Stack, fault: Fault) -> ! {
+    let place = (stack.top - size_of::<Fault>()) & !15;
+    scheduler::with_current(|thread| thread.last_stack = Some(stack));
+    // SAFETY: within the page of the new stack that is mapped already; nobody else has the stack.
+    unsafe { (place as *mut Fault).write(fault) };
+    let frame = TrapFrame {
+        rip: fault::enter as *const () as u64,
+        rdi: place as u64,
+        // As if it had been called.
+        rsp: place as u64 - 8,
+        rflags: RFlags::INTERRUPT_FLAG.bits() | 2,
+        cs: CODE,
+        ss: DATA,
+        ..TrapFrame::default()
+    };
+    // SAFETY: interrupts are off; the frame is that of a function on a fresh
+    // stack of the running thread, which does not return.
+    unsafe { traps::resume(&frame, &FloatState::fresh()) }
+}
+
+/// Says what ends the VM.
+fn report(fault: &Fault) {
     if REPORTING.swap(true, Relaxed) {
         exit(ExitCode::Fault);
     }
     console::finish();
-    let rip = frame.rip;
     match scheduler::whereabouts() {
-        Some((thread, activity)) => console::emergency(format_args!(
-            "fault: {what}, rip {rip:#x}, thread {thread}, activity {activity}"
-        )),
-        None => console::emergency(format_args!("fault: {what}, rip {rip:#x}, in the runtime itself")),
+        Some((thread, activity)) => {
+            console::emergency(format_args!("fault: {}, thread {thread}, activity {activity}", fault.kind));
+        }
+        None => console::emergency(format_args!("fault: {}, in the runtime itself", fault.kind)),
     }
+    console::emergency(format_args!("{}", fault.backtrace));
 }
-
-/// The names of the exceptions, by vector.
-const NAMES: [&str; 32] = [
-    "divide error",
-    "debug exception",
-    "non-maskable interrupt",
-    "breakpoint",
-    "overflow",
-    "bound range exceeded",
-    "invalid opcode",
-    "device not available",
-    "double fault",
-    "coprocessor segment overrun",
-    "invalid TSS",
-    "segment not present",
-    "stack-segment fault",
-    "general protection fault",
-    "page fault",
-    "reserved exception 15",
-    "x87 floating-point exception",
-    "alignment check",
-    "machine check",
-    "SIMD floating-point exception",
-    "virtualization exception",
-    "control protection exception",
-    "reserved exception 22",
-    "reserved exception 23",
-    "reserved exception 24",
-    "reserved exception 25",
-    "reserved exception 26",
-    "reserved exception 27",
-    "hypervisor injection exception",
-    "VMM communication exception",
-    "security exception",
-    "reserved exception 31",
-];

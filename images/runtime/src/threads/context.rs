@@ -5,6 +5,7 @@
 //! x87 and SSE). A thread that was interrupted has all of it here.
 
 use super::thread::Thread;
+use crate::memory::paging;
 use crate::processor::descriptors::{CODE, DATA};
 use crate::processor::traps::{self, FloatState, TrapFrame};
 use core::arch::naked_asm;
@@ -42,6 +43,14 @@ impl Context {
             ..TrapFrame::default()
         };
         Self { own: None, frame, float: FloatState::fresh() }
+    }
+
+    /// Where the thread goes on, and its frame; for one that does not run.
+    pub fn whereabouts(&self) -> Option<(u64, u64)> {
+        let Some(own) = self.own else { return Some((self.frame.rip, self.frame.rbp)) };
+        // As `save` left it: control words, six registers, the last of which is
+        // the frame's, and where the caller goes on.
+        Some((paging::read(own as u64 + 56)?, paging::read(own as u64 + 48)?))
     }
 
     /// Keeps where an interrupted thread goes on.

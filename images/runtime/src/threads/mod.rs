@@ -4,6 +4,6 @@ mod context;
 pub mod futex;
 mod list;
 pub mod scheduler;
-mod stack;
+pub mod stack;
 pub mod sync;
 pub mod thread;

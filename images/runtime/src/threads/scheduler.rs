@@ -55,6 +55,8 @@ struct Scheduler {
     ended: Option<Index>,
     /// When the timer will interrupt.
     armed: Option<u64>,
+    /// Since the last look for a deadlock, something happened that may have made one.
+    suspect: bool,
 }
 
 /// What goes on after a switch.
@@ -74,6 +76,7 @@ static SCHEDULER: Locked<Scheduler> = Locked::new(Scheduler {
     slice_end: None,
     ended: None,
     armed: None,
+    suspect: false,
 });
 
 // SAFETY: the stacks and contexts in it belong to it alone.
@@ -225,6 +228,65 @@ impl Scheduler {
     }
 }
 
+/// Deadlocks: every thread of every activity waits for another one.
+///
+/// That is so if no thread of the VM runs or is ready, and each one that belongs
+/// to an activity [waits for threads](Thread::waits_for_threads). Who could end
+/// such a wait? No thread of an activity: none runs. None of the OS: it wakes a
+/// thread of an activity only out of a call, or to end it, and holds no lock
+/// that it shares with programs (`std`'s, of standard output) while it waits.
+/// No interrupt and no timer: those wake the OS. So nothing ever would, and
+/// there are no false alarms. Activities of a VM share the memory, and so are
+/// looked at together.
+impl Scheduler {
+    /// A thread that waits in vain, if all do.
+    fn find_deadlock(&mut self) -> Option<Index> {
+        if !core::mem::take(&mut self.suspect) {
+            return None;
+        }
+        let mut found = None;
+        for (index, thread) in self.table.all() {
+            if thread.waiting == Waiting::No {
+                // It runs on another processor: then it depends on what it does.
+                self.suspect = true;
+                return None;
+            }
+            if thread.waits_for_threads() {
+                found.get_or_insert(index);
+            } else if thread.activity != 0 {
+                return None;
+            }
+        }
+        found
+    }
+
+    /// In a deadlock, wakes one thread, which reports it; says whether.
+    fn break_deadlock(&mut self) -> bool {
+        let Some(index) = self.find_deadlock() else { return false };
+        // When its activity has ended, there may be another in the same plight.
+        self.suspect = true;
+        self.table.get_mut(index).deadlocked = true;
+        self.end_wait(index, false);
+        true
+    }
+}
+
+/// Where the other threads of the calling thread's activity wait, the first `most`.
+pub fn where_others_wait(most: usize) -> Vec<(ThreadId, u64, u64)> {
+    SCHEDULER.with(|scheduler| {
+        let Some(own) = scheduler.current else { return Vec::new() };
+        let activity = scheduler.table.get(own).activity;
+        let others = scheduler.table.of(activity).filter(|&index| index != own);
+        let threads = others.map(|index| scheduler.table.get(index));
+        let waiting = threads.filter(|thread| thread.waiting != Waiting::No);
+        let places = waiting.filter_map(|thread| {
+            let (address, frame) = thread.context.whereabouts()?;
+            Some((thread.id, address, frame))
+        });
+        places.take(most).collect()
+    })
+}
+
 /// The list in which those wait that wait at `address`.
 fn bucket(address: usize) -> usize {
     // Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
@@ -267,6 +329,8 @@ pub fn spawn(
         ended: Box::new(AtomicU32::new(0)),
         context: Context::fresh(begin, function, argument, stack.top),
         stack,
+        last_stack: None,
+        deadlocked: false,
     });
     let id = SCHEDULER.with(|scheduler| {
         let (index, id) = scheduler.table.insert(thread)?;
@@ -299,6 +363,7 @@ pub fn end() -> ! {
         let address = core::ptr::from_ref(&*thread.ended) as usize;
         scheduler.wake(address, usize::MAX);
         scheduler.ended = scheduler.current.take();
+        scheduler.suspect = true;
     });
     // SAFETY: interrupts are off, and nobody runs.
     unsafe { idle(core::ptr::null_mut()) }
@@ -338,22 +403,28 @@ pub fn block(waiting: Waiting, deadline: Option<u64>, condition: impl FnOnce() -
         if let Some(deadline) = deadline {
             scheduler.add_sleeper(index, deadline);
         }
+        scheduler.suspect |= scheduler.running().waits_for_threads();
         Some(scheduler.next())
     })?;
     leave(next);
-    let (timed_out, ends) = SCHEDULER.with(|scheduler| {
+    let (timed_out, ends, deadlocked) = SCHEDULER.with(|scheduler| {
         let thread = scheduler.running();
         let (timed_out, ends) = (thread.timed_out, thread.must_end());
+        let deadlocked = core::mem::take(&mut thread.deadlocked);
         if let (true, false, Waiting::Futex(address)) = (ends, timed_out, waiting) {
             // It may have been woken to go on with something that it will not
             // touch any more (a lock, say): then the next who waits shall.
             scheduler.wake(address, 1);
         }
-        (timed_out, ends)
+        (timed_out, ends, deadlocked)
     });
     if ends {
         drop(section);
         crate::thread::end();
+    }
+    if deadlocked {
+        drop(section);
+        crate::fault::deadlock();
     }
     Some(timed_out)
 }
@@ -538,6 +609,9 @@ extern "C" fn idle_loop() -> ! {
         if !to.is_null() {
             // SAFETY: interrupts are off, and `to` was picked.
             unsafe { context::resume(to) }
+        }
+        if SCHEDULER.with(Scheduler::break_deadlock) {
+            continue;
         }
         // An interrupt that makes somebody ready goes on with that thread and
         // leaves this loop behind; any other returns here.

@@ -53,9 +53,10 @@ impl Stack {
         let range = reserve(size)?;
         let thread_pointer = range.end - CONTROL_BLOCK;
         let stack = Self { range, thread_pointer, top: thread_pointer - locals };
-        // The pages under the thread-locals, so that a lack of memory shows here.
-        for page in (stack.top / PAGE * PAGE..stack.range.end).step_by(PAGE) {
-            if paging::resolve(page) != paging::Fault::Grown {
+        // The pages under the thread-locals and the first of the stack, so that
+        // a lack of memory shows here.
+        for page in ((stack.top - PAGE) / PAGE * PAGE..stack.range.end).step_by(PAGE) {
+            if paging::resolve(page) != paging::Met::Grown {
                 return Err(OutOfFrames);
             }
         }

@@ -81,6 +81,10 @@ pub struct Thread {
     pub context: Context,
     /// Its stack.
     pub stack: Stack,
+    /// The stack on which it ends, if it had to leave its own.
+    pub last_stack: Option<Stack>,
+    /// All threads waited for one another: it is to report that.
+    pub deadlocked: bool,
 }
 
 /// How long a thread that is to end may compute without a call or a wait, in
@@ -96,6 +100,13 @@ impl Thread {
     /// When it is ended wherever it is, if it is to end and goes on computing.
     pub fn last_moment(&self) -> Option<u64> {
         self.cancelled.filter(|_| self.calls == 0).map(|since| since.saturating_add(COMPUTES))
+    }
+
+    /// Whether only another thread of an activity can end its wait: it waits for
+    /// no time to pass, and not in a call, for what the OS would tell it.
+    pub fn waits_for_threads(&self) -> bool {
+        let waits = matches!(self.waiting, Waiting::Futex(_)) && self.deadline.is_none();
+        waits && self.calls == 0 && self.activity != 0
     }
 
     /// Whether it is to end now.
@@ -177,6 +188,11 @@ impl Table {
         places
             .filter(move |(thread, _)| thread.as_ref().is_some_and(|t| t.activity == activity))
             .map(|(_, i)| i)
+    }
+
+    /// All threads and their places.
+    pub fn all(&self) -> impl Iterator<Item = (Index, &Thread)> {
+        (0..).zip(&self.threads).filter_map(|(index, thread)| Some((index, thread.as_deref()?)))
     }
 
     /// How many threads there are.
