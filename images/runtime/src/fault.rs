@@ -17,13 +17,17 @@ pub use ivshmem::fault::{Access, Backtrace, Kind, Place};
 use crate::console;
 use crate::exit::{ExitCode, exit};
 use crate::memory::{is_routine, paging};
-use crate::processor::traps::TrapFrame;
+use crate::processor::critical;
+use crate::processor::traps::{self, FloatState, TrapFrame};
 use crate::system;
-use crate::threads::scheduler;
+use crate::threads::stack::Stack;
 use crate::threads::thread::ThreadId;
+use crate::threads::{deadlock, scheduler};
 use alloc::vec::Vec;
 use core::arch::asm;
 
+/// Bytes of the stack on which a thread ends that is taken out of its code.
+const LAST_STACK: usize = 256 * 1024;
 /// Most threads of a deadlock that are reported, without the one that reports.
 const MOST_OTHERS: usize = 15;
 
@@ -84,23 +88,37 @@ pub(crate) fn is_activitys() -> bool {
     own == Some(true) && system::installed().is_some()
 }
 
-/// Where a thread goes on that is taken out of its code: ends its activity.
-///
-/// # Safety
-/// `fault` is on this stack and is read by nobody else.
-pub(crate) unsafe extern "C" fn enter(fault: *const Fault) -> ! {
-    // SAFETY: the caller's promise.
-    tell(unsafe { fault.read() })
+/// Ends the calling thread's activity: takes the thread out of its code, to
+/// another stack. Its own may be full, and others of the activity use what lies
+/// on it. Returns if there is no memory for a stack.
+pub(crate) fn end_activity(fault: &mut Fault) {
+    let Ok(stack) = Stack::new(LAST_STACK) else { return };
+    let section = critical::enter();
+    // Interrupts stay off until the thread is on its new stack.
+    core::mem::forget(section);
+    let place = (stack.top - size_of::<Fault>()) & !15;
+    let fault = core::mem::replace(fault, Fault::new(Kind::Abort, Backtrace::default()));
+    // SAFETY: within the page of the new stack that is mapped already; nobody else has the stack.
+    unsafe { (place as *mut Fault).write(fault) };
+    scheduler::with_current(|thread| {
+        // From here on it is within a call of the OS.
+        thread.calls += 1;
+        thread.last_stack = Some(stack);
+    });
+    // SAFETY: interrupts are off; `tell` begins on a fresh stack of the running
+    // thread, with the fault above it, and does not return.
+    unsafe { traps::resume(&TrapFrame::at(tell, place), &FloatState::fresh()) }
 }
 
 /// Tells the OS above of an activity's fault.
-fn tell(fault: Fault) -> ! {
-    let tag = scheduler::with_current(|thread| {
-        thread.calls += 1;
-        thread.activity
-    });
-    match (tag, system::installed()) {
-        (Some(tag), Some(system)) => system.fault(tag, fault),
+///
+/// # Safety
+/// `fault` is on the stack on which this was called, and nobody else reads it.
+unsafe extern "C" fn tell(fault: usize) -> ! {
+    // SAFETY: the caller's promise.
+    let fault = unsafe { (fault as *const Fault).read() };
+    match (scheduler::whereabouts(), system::installed()) {
+        (Some((_, tag)), Some(system)) => system.fault(tag, fault),
         _ => exit(ExitCode::Fault),
     }
 }
@@ -110,7 +128,7 @@ fn tell(fault: Fault) -> ! {
 pub(crate) fn abort() -> ! {
     let backtrace = here();
     if is_activitys() {
-        tell(Fault::new(Kind::Abort, backtrace));
+        end_activity(&mut Fault::new(Kind::Abort, backtrace));
     }
     console::finish();
     if let Some((thread, activity @ 1..)) = scheduler::whereabouts() {
@@ -126,20 +144,18 @@ pub(crate) fn abort() -> ! {
 /// Every thread of the calling thread's activity waits for another one.
 pub(crate) fn deadlock() -> ! {
     let mut fault = Fault::new(Kind::Deadlock, here());
-    for (thread, address, frame) in scheduler::where_others_wait(MOST_OTHERS) {
+    for (thread, address, frame) in deadlock::where_others_wait(MOST_OTHERS) {
         let mut backtrace = Backtrace::default();
         backtrace.push(address);
         backtrace.walk(frame, paging::read, paging::is_code);
         fault.others.push((thread, backtrace));
     }
-    match system::installed() {
-        Some(_) => tell(fault),
-        // There is nobody to go on for.
-        None => {
-            console::finish();
-            console::emergency(format_args!("fault: {}", fault.kind));
-            console::emergency(format_args!("{}", fault.backtrace));
-            exit(ExitCode::Fault)
-        }
+    if is_activitys() {
+        end_activity(&mut fault);
     }
+    // There is nobody to go on for.
+    console::finish();
+    console::emergency(format_args!("fault: {}", fault.kind));
+    console::emergency(format_args!("{}", fault.backtrace));
+    exit(ExitCode::Fault)
 }

@@ -49,8 +49,19 @@ pub fn cancel(activity: u64) {
 /// Runs a call of the OS on a program's thread: within it, the thread's waits
 /// are the OS's own and [`cancel`] does not end it. Whether it ends when the
 /// call is over, `then` says.
+///
+/// A thread whose stack has no room for a call overflows it here, not within.
 pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
-    scheduler::with_current(|thread| thread.calls += 1);
+    let beyond = scheduler::with_current(|thread| match thread.stack.lacks_room() {
+        None => {
+            thread.calls += 1;
+            None
+        }
+        beyond => beyond,
+    });
+    if let Some(beyond) = beyond.flatten() {
+        overflow(beyond);
+    }
     let result = call();
     let ends = scheduler::with_current(|thread| {
         thread.calls -= 1;
@@ -64,6 +75,13 @@ pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
         end();
     }
     result
+}
+
+/// Writes to the guard page of the calling thread's stack.
+#[cold]
+fn overflow(guard: *mut u8) {
+    // SAFETY: nothing is there: the fault says that the stack is full.
+    unsafe { guard.write_volatile(0) };
 }
 
 /// What may become of a cancelled thread after a call of the OS.

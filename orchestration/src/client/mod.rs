@@ -19,7 +19,7 @@ mod services;
 
 pub use calibrate::CalibrateError;
 
-use crate::machine::Machine;
+use crate::machine::{LastWords, Machine};
 use crate::machine_file::Locality;
 use crate::symbols::{Booted, Image};
 use kernel::messenger::{Messenger, Outcome, Refusal, Request, Service};
@@ -66,6 +66,7 @@ pub struct Fault {
 pub struct Client {
     messenger: Arc<Messenger>,
     streams: Arc<Streams>,
+    last_words: LastWords,
     /// What distance shall cost.
     locality: Option<Locality>,
     /// One calibrates at a time.
@@ -176,7 +177,13 @@ impl Client {
         kernel::monitor::start(&messenger);
         let receiving = messenger.clone();
         std::thread::Builder::new().name("messenger".into()).spawn(move || receiving.run())?;
-        Ok(Self { messenger, streams, locality: machine.file().locality, calibrating: Mutex::new(()) })
+        Ok(Self {
+            messenger,
+            streams,
+            last_words: machine.last_words().clone(),
+            locality: machine.file().locality,
+            calibrating: Mutex::new(()),
+        })
     }
 }
 

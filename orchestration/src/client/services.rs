@@ -115,7 +115,10 @@ impl Client {
     }
 
     fn node_died(&self, program: &str, index: usize, activity: Activity) -> String {
-        format!("{program}: activity {index} died with its node {}", self.node(activity))
+        let told = format!("{program}: activity {index} died with its node {}", self.node(activity));
+        let Some((death, lines)) = self.last_words.of(activity.node) else { return told };
+        let said: String = lines.iter().map(|line| format!("\n  {line}")).collect();
+        format!("{told}, which {death}:{said}")
     }
 
     fn node(&self, activity: Activity) -> &str {

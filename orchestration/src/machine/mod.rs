@@ -23,8 +23,10 @@
 //! closes: that is also what it sees of a machine that did not come up.
 
 mod driver;
+mod last_words;
 mod status;
 
+pub use last_words::LastWords;
 pub use status::{
     BootFailure, Event, KillError, MachineStatus, Options, PartitionError, Progress, Readiness, StartError,
     VmStatus,
@@ -62,6 +64,7 @@ struct Shared {
     images: Images,
     /// What each VM booted, to tell what its addresses are.
     booted: Booted,
+    last_words: LastWords,
     options: Options,
     regions: Regions,
     bells: Bells,
@@ -189,6 +192,11 @@ impl Machine {
     /// What each VM booted.
     pub fn booted(&self) -> &Booted {
         &self.handle.shared.booted
+    }
+
+    /// What VMs said that died of a fault of their own.
+    pub fn last_words(&self) -> &LastWords {
+        &self.handle.shared.last_words
     }
 
     /// Everybody's bells, to ring peers with.
@@ -325,6 +333,7 @@ impl Shared {
             file: file.clone(),
             images,
             booted: Booted::default(),
+            last_words: LastWords::default(),
             options,
             regions,
             bells,

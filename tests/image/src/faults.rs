@@ -32,6 +32,7 @@ fn commit(kind: &str) {
         "wild" => read(black_box(0x1234_5678_9000)),
         "code" => write(black_box(commit as *const () as usize)),
         "overflow" => println!("{}", deeper(0)),
+        "deep-call" => println!("{}", deep_call(0)),
         "execute" => execute(black_box(0x1000)),
         "divide" => divide(black_box(0)),
         "instruction" => undefined(),
@@ -45,6 +46,15 @@ fn commit(kind: &str) {
         "lock" => lock_twice(),
         "locks" => embrace(),
         "print" => println!("{}", Faulty),
+        // As if the OS did it: in no activity, and in one of its calls.
+        "system" => {
+            runtime::thread::set_activity(0);
+            read(black_box(0x10));
+        }
+        "call" => {
+            use runtime::thread::{AfterCall, within_call};
+            within_call(AfterCall::MayEnd, || divide(black_box(0)));
+        }
         other => println!("no kind {other:?}"),
     }
     black_box(kind);
@@ -74,6 +84,13 @@ fn execute(address: usize) {
 fn deeper(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);
     if depth == u64::MAX { 0 } else { deeper(depth + 1) + frame[(depth % 64) as usize] }
+}
+
+/// Calls the system wherever it is on its stack.
+#[inline(never)]
+fn deep_call(depth: u64) -> u64 {
+    let found = black_box(std::fs::metadata("/").is_ok());
+    if depth == u64::MAX { 0 } else { deep_call(depth + 1) + u64::from(found) }
 }
 
 /// The processor's own division: Rust's would panic first.

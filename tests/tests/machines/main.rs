@@ -6,6 +6,7 @@
 
 mod copies;
 mod distance;
+mod faults;
 mod hostile;
 mod hosts;
 mod isolation;

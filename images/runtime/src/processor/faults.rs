@@ -2,14 +2,12 @@
 //! own code ends the activity; anything else ends the VM, with a line that says
 //! what happened.
 
-use super::descriptors::{CODE, DATA};
-use super::traps::{self, FloatState, TrapFrame};
+use super::traps::TrapFrame;
 use crate::console;
 use crate::exit::{ExitCode, exit};
 use crate::fault::{self, Access, Fault, Kind, Place};
 use crate::memory::paging::{self, Met};
 use crate::threads::scheduler;
-use crate::threads::stack::Stack;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use x86_64::registers::control::Cr2;
 use x86_64::registers::rflags::RFlags;
@@ -20,9 +18,6 @@ static REPORTING: AtomicBool = AtomicBool::new(false);
 /// Exceptions that are never an activity's: non-maskable interrupt, double
 /// fault, machine check.
 const MACHINE: [u64; 3] = [2, 8, 18];
-
-/// Bytes of the stack on which a thread ends.
-const LAST_STACK: usize = 256 * 1024;
 
 /// A page fault: maps a stack's next page, or reports.
 pub fn page_fault(frame: &TrapFrame) {
@@ -53,40 +48,17 @@ pub fn exception(frame: &TrapFrame) {
 /// Ends the activity whose thread was interrupted, if it was in its own code,
 /// or the VM.
 fn raise(frame: &TrapFrame, kind: Kind) {
-    let fault = Fault::new(kind, fault::interrupted(frame));
+    let mut fault = Fault::new(kind, fault::interrupted(frame));
     // With interrupts off, it was in the midst of the runtime's state.
     let in_section = !RFlags::from_bits_truncate(frame.rflags).contains(RFlags::INTERRUPT_FLAG);
-    let is_activitys = !in_section && !MACHINE.contains(&frame.vector) && fault::is_activitys();
-    if is_activitys && let Ok(stack) = Stack::new(LAST_STACK) {
-        leave(stack, fault);
+    if !in_section && !MACHINE.contains(&frame.vector) && fault::is_activitys() {
+        fault::end_activity(&mut fault);
     }
     report(&fault);
     exit(match kind {
         Kind::OutOfMemory(_) => ExitCode::OutOfMemory,
         _ => ExitCode::Fault,
     })
-}
-
-/// Has the interrupted thread go on with its end, on another stack: its own may
-/// be full, and others of the activity may use what lies on it.
-fn leave(stack: Stack, fault: Fault) -> ! {
-    let place = (stack.top - size_of::<Fault>()) & !15;
-    scheduler::with_current(|thread| thread.last_stack = Some(stack));
-    // SAFETY: within the page of the new stack that is mapped already; nobody else has the stack.
-    unsafe { (place as *mut Fault).write(fault) };
-    let frame = TrapFrame {
-        rip: fault::enter as *const () as u64,
-        rdi: place as u64,
-        // As if it had been called.
-        rsp: place as u64 - 8,
-        rflags: RFlags::INTERRUPT_FLAG.bits() | 2,
-        cs: CODE,
-        ss: DATA,
-        ..TrapFrame::default()
-    };
-    // SAFETY: interrupts are off; the frame is that of a function on a fresh
-    // stack of the running thread, which does not return.
-    unsafe { traps::resume(&frame, &FloatState::fresh()) }
 }
 
 /// Says what ends the VM.

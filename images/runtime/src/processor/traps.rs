@@ -6,6 +6,7 @@
 //! goes on), or save the interrupted thread elsewhere and resume another one.
 
 use super::apic;
+use super::descriptors::{CODE, DATA};
 use super::faults;
 use crate::{devices, threads};
 use core::arch::{global_asm, naked_asm};
@@ -16,6 +17,8 @@ pub const TIMER: u8 = 0x40;
 pub const BELL: u8 = 0x41;
 /// Vector of interrupts that went away before they were taken.
 pub const SPURIOUS: u8 = 0xff;
+/// RFLAGS with interrupts on.
+pub const INTERRUPTS_ON: u64 = 0x202;
 /// All vectors that have a gate.
 pub const VECTORS: [u8; 35] = {
     let mut vectors = [0; 35];
@@ -57,6 +60,23 @@ pub struct TrapFrame {
     pub rflags: u64,
     pub rsp: u64,
     pub ss: u64,
+}
+
+impl TrapFrame {
+    /// Where a function begins, called with the address of what lies at the end
+    /// of its stack, a multiple of 16. Interrupts will be on.
+    pub fn at(function: unsafe extern "C" fn(usize) -> !, top: usize) -> Self {
+        Self {
+            rip: function as usize as u64,
+            rdi: top as u64,
+            // As if it had been called.
+            rsp: top as u64 - 8,
+            rflags: INTERRUPTS_ON,
+            cs: CODE,
+            ss: DATA,
+            ..Self::default()
+        }
+    }
 }
 
 /// What FXSAVE saves: x87, MMX and SSE.

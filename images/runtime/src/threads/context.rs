@@ -7,13 +7,10 @@
 use super::thread::Thread;
 use crate::memory::paging;
 use crate::processor::descriptors::{CODE, DATA};
-use crate::processor::traps::{self, FloatState, TrapFrame};
+use crate::processor::traps::{self, FloatState, INTERRUPTS_ON, TrapFrame};
 use core::arch::naked_asm;
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::FsBase;
-
-/// RFLAGS with interrupts on.
-const INTERRUPTS_ON: u64 = 0x202;
 
 /// Where a thread goes on.
 pub struct Context {

@@ -1,6 +1,7 @@
 //! Threads: preemptive, with priorities, each with a stack and thread-locals of its own.
 
 mod context;
+pub mod deadlock;
 pub mod futex;
 mod list;
 pub mod scheduler;

@@ -41,14 +41,14 @@ const BUCKETS: usize = 64;
 /// How many priorities there are, 0 unused.
 const PRIORITIES: usize = 4;
 
-struct Scheduler {
-    table: Table,
+pub(super) struct Scheduler {
+    pub(super) table: Table,
     ready: [List; PRIORITIES],
     waiting: [List; BUCKETS],
     /// In order of their deadlines.
     sleepers: List,
     /// Who runs; `None` in the idle loop.
-    current: Option<Index>,
+    pub(super) current: Option<Index>,
     /// When the running thread makes room for an equal that waits.
     slice_end: Option<u64>,
     /// Ended, not yet freed.
@@ -56,7 +56,7 @@ struct Scheduler {
     /// When the timer will interrupt.
     armed: Option<u64>,
     /// Since the last look for a deadlock, something happened that may have made one.
-    suspect: bool,
+    pub(super) suspect: bool,
 }
 
 /// What goes on after a switch.
@@ -67,7 +67,7 @@ struct Next {
     to: *mut Thread,
 }
 
-static SCHEDULER: Locked<Scheduler> = Locked::new(Scheduler {
+pub(super) static SCHEDULER: Locked<Scheduler> = Locked::new(Scheduler {
     table: Table::new(),
     ready: [List::new(LinkKind::Queue); PRIORITIES],
     waiting: [List::new(LinkKind::Queue); BUCKETS],
@@ -180,7 +180,7 @@ impl Scheduler {
     }
 
     /// Ends a thread's wait.
-    fn end_wait(&mut self, index: Index, timed_out: bool) {
+    pub(super) fn end_wait(&mut self, index: Index, timed_out: bool) {
         let thread = self.table.get_mut(index);
         let (waiting, deadline) = (thread.waiting, thread.deadline.take());
         thread.waiting = Waiting::No;
@@ -226,65 +226,6 @@ impl Scheduler {
         }
         woken
     }
-}
-
-/// Deadlocks: every thread of every activity waits for another one.
-///
-/// That is so if no thread of the VM runs or is ready, and each one that belongs
-/// to an activity [waits for threads](Thread::waits_for_threads). Who could end
-/// such a wait? No thread of an activity: none runs. None of the OS: it wakes a
-/// thread of an activity only out of a call, or to end it, and holds no lock
-/// that it shares with programs (`std`'s, of standard output) while it waits.
-/// No interrupt and no timer: those wake the OS. So nothing ever would, and
-/// there are no false alarms. Activities of a VM share the memory, and so are
-/// looked at together.
-impl Scheduler {
-    /// A thread that waits in vain, if all do.
-    fn find_deadlock(&mut self) -> Option<Index> {
-        if !core::mem::take(&mut self.suspect) {
-            return None;
-        }
-        let mut found = None;
-        for (index, thread) in self.table.all() {
-            if thread.waiting == Waiting::No {
-                // It runs on another processor: then it depends on what it does.
-                self.suspect = true;
-                return None;
-            }
-            if thread.waits_for_threads() {
-                found.get_or_insert(index);
-            } else if thread.activity != 0 {
-                return None;
-            }
-        }
-        found
-    }
-
-    /// In a deadlock, wakes one thread, which reports it; says whether.
-    fn break_deadlock(&mut self) -> bool {
-        let Some(index) = self.find_deadlock() else { return false };
-        // When its activity has ended, there may be another in the same plight.
-        self.suspect = true;
-        self.table.get_mut(index).deadlocked = true;
-        self.end_wait(index, false);
-        true
-    }
-}
-
-/// Where the other threads of the calling thread's activity wait, the first `most`.
-pub fn where_others_wait(most: usize) -> Vec<(ThreadId, u64, u64)> {
-    SCHEDULER.with(|scheduler| {
-        let Some(own) = scheduler.current else { return Vec::new() };
-        let activity = scheduler.table.get(own).activity;
-        let others = scheduler.table.of(activity).filter(|&index| index != own);
-        let threads = others.map(|index| scheduler.table.get(index));
-        let waiting = threads.filter(|thread| thread.waiting != Waiting::No);
-        let places = waiting.filter_map(|thread| {
-            let (address, frame) = thread.context.whereabouts()?;
-            Some((thread.id, address, frame))
-        });
-        places.take(most).collect()
-    })
 }
 
 /// The list in which those wait that wait at `address`.

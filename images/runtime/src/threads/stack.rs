@@ -21,8 +21,10 @@ use core::ptr::copy_nonoverlapping;
 const TLS_ALIGNMENT: usize = 64;
 /// Bytes of the control block.
 const CONTROL_BLOCK: usize = 64;
-/// The least stack, without thread-locals: the runtime's own calls need some.
-const LEAST: usize = 32 * 1024;
+/// What a call of the OS needs.
+const CALL: usize = 32 * 1024;
+/// The least stack, without thread-locals.
+const LEAST: usize = CALL + 32 * 1024;
 
 unsafe extern "C" {
     safe static tls_start: u8;
@@ -69,6 +71,17 @@ impl Stack {
             *(thread_pointer as *mut usize) = thread_pointer;
         }
         Ok(stack)
+    }
+}
+
+impl Stack {
+    /// An address of the guard page, if the calling thread is on this stack and
+    /// there is no room left for a call of the OS.
+    pub fn lacks_room(&self) -> Option<*mut u8> {
+        let mark = 0u8;
+        let here = &raw const mark as usize;
+        let lacks = (self.range.start..self.range.start + CALL).contains(&here);
+        lacks.then(|| (self.range.start - 8) as *mut u8)
     }
 }
 

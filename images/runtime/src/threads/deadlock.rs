@@ -1,0 +1,75 @@
+//! Deadlocks: every thread of every activity waits for another one.
+//!
+//! That is so if no thread of the VM runs or is ready, and each one that belongs
+//! to an activity [waits for threads](Thread::waits_for_threads). Who could end
+//! such a wait?
+//! * No thread of an activity: none runs, and none waits for anything else.
+//! * None of the OS: it wakes a thread of an activity only out of a call, or to
+//!   end it, and holds no lock that it shares with programs (those of `std`'s
+//!   standard output) while it waits.
+//! * No interrupt and no timer: those wake the OS.
+//!
+//! So nothing ever would, and there are no false alarms. Activities of a VM
+//! share its memory, and could wake one another: they are looked at together,
+//! so one that waits in vain beside one that runs is found when that one waits
+//! as well, or has ended.
+//!
+//! A look is taken by an idle processor, and only after a thread has begun to
+//! wait in such a way, or has ended, since the last one.
+
+use super::list::Index;
+use super::scheduler::{SCHEDULER, Scheduler};
+#[allow(unused_imports, reason = "for the documentation")]
+use super::thread::Thread;
+use super::thread::{ThreadId, Waiting};
+use alloc::vec::Vec;
+
+impl Scheduler {
+    /// A thread that waits in vain, if all do.
+    fn find_deadlock(&mut self) -> Option<Index> {
+        if !core::mem::take(&mut self.suspect) {
+            return None;
+        }
+        let mut found = None;
+        for (index, thread) in self.table.all() {
+            if thread.waiting == Waiting::No {
+                // It runs on another processor: then it depends on what it does.
+                self.suspect = true;
+                return None;
+            }
+            if thread.waits_for_threads() {
+                found.get_or_insert(index);
+            } else if thread.activity != 0 {
+                return None;
+            }
+        }
+        found
+    }
+
+    /// In a deadlock, wakes one thread, which reports it; says whether.
+    pub fn break_deadlock(&mut self) -> bool {
+        let Some(index) = self.find_deadlock() else { return false };
+        // When its activity has ended, there may be another in the same plight.
+        self.suspect = true;
+        self.table.get_mut(index).deadlocked = true;
+        self.end_wait(index, false);
+        true
+    }
+}
+
+/// Where the other threads of the calling thread's activity wait, the first
+/// `most`: address and frame.
+pub fn where_others_wait(most: usize) -> Vec<(ThreadId, u64, u64)> {
+    SCHEDULER.with(|scheduler| {
+        let Some(own) = scheduler.current else { return Vec::new() };
+        let activity = scheduler.table.get(own).activity;
+        let others = scheduler.table.of(activity).filter(|&index| index != own);
+        let threads = others.map(|index| scheduler.table.get(index));
+        let waiting = threads.filter(|thread| thread.waiting != Waiting::No);
+        let places = waiting.filter_map(|thread| {
+            let (address, frame) = thread.context.whereabouts()?;
+            Some((thread.id, address, frame))
+        });
+        places.take(most).collect()
+    })
+}
