@@ -8,7 +8,7 @@
 
 mod backtrace;
 
-pub use backtrace::{Backtrace, MOST_FRAMES};
+pub use backtrace::{Backtrace, GAP, MOST_FRAMES};
 
 use core::fmt;
 use serde::{Deserialize, Serialize};

@@ -3,13 +3,23 @@
 //! Guest code keeps frame pointers: a frame's first word is the address of the
 //! caller's frame, its second where the caller goes on. Nothing of that is
 //! trusted, for whatever overwrote the stack is what a backtrace is taken for:
-//! frames lie above one another, are read through a function that refuses what
-//! is not there, and are at most [`MOST_FRAMES`].
+//! frames lie above one another, and are read through a function that refuses
+//! what is not there. Where there are more than [`MOST_FRAMES`], as in a stack
+//! that overflows, the innermost and the outermost are kept, and [`GAP`] stands
+//! between them.
 
 use core::fmt;
 
 /// Most addresses of a backtrace.
 pub const MOST_FRAMES: usize = 64;
+/// Stands for calls that were left out.
+pub const GAP: u64 = 0;
+/// How many of the outermost calls are kept where there are too many.
+const OUTERMOST: usize = 16;
+/// Where the gap is then.
+const INNERMOST: usize = MOST_FRAMES - OUTERMOST - 1;
+/// Most frames that are gone up: as many as there may be time for.
+const MOST_STEPS: usize = 1 << 15;
 
 /// How a backtrace begins on the console.
 const PREFIX: &str = "backtrace:";
@@ -37,21 +47,36 @@ impl Backtrace {
         }
     }
 
+    /// An address more, of a call further out.
+    fn push_outer(&mut self, address: u64) {
+        if self.count < MOST_FRAMES {
+            return self.push(address);
+        }
+        self.addresses[INNERMOST] = GAP;
+        self.addresses.copy_within(INNERMOST + 2.., INNERMOST + 1);
+        self.addresses[MOST_FRAMES - 1] = address;
+    }
+
     /// Goes up the frames from `frame`. `read` is a word of memory, or `None`
     /// where none can be read; `is_code` says whether code is at an address.
     pub fn walk(&mut self, mut frame: u64, read: impl Fn(u64) -> Option<u64>, is_code: impl Fn(u64) -> bool) {
-        while self.count < MOST_FRAMES && frame != 0 && frame.is_multiple_of(8) {
+        for _ in 0..MOST_STEPS {
+            if frame == 0 || !frame.is_multiple_of(8) {
+                return;
+            }
             let above = frame.checked_add(8).and_then(|second| Some((read(frame)?, read(second)?)));
             let Some((caller, address)) = above else { return };
             if !is_code(address) {
                 return;
             }
-            self.push(address);
+            self.push_outer(address);
             if caller <= frame {
                 return;
             }
             frame = caller;
         }
+        // What was kept last is not the outermost.
+        self.count = self.count.min(INNERMOST + 1);
     }
 
     /// The addresses.
@@ -136,7 +161,7 @@ mod tests {
             let reads = Cell::new(0);
             let backtrace = walk(&words, frame, &reads);
             prop_assert!(backtrace.addresses().iter().all(|address| (0x20_0000..0x30_0000).contains(address)));
-            prop_assert!(reads.get() <= 2 * MOST_FRAMES + 2);
+            prop_assert!(reads.get() <= 2 * words.len() + 2);
         }
 
         #[test]
@@ -144,6 +169,23 @@ mod tests {
             let backtrace: Backtrace = addresses.iter().copied().collect();
             prop_assert_eq!(Backtrace::parse(&backtrace.to_string()), Some(backtrace));
         }
+    }
+
+    #[test]
+    fn of_many_calls_the_innermost_and_the_outermost_are_kept() {
+        let stack = |calls: u64| {
+            let frame = |call| [if call + 1 == calls { 0 } else { BASE + 16 * (call + 1) }, 0x20_0000 + call];
+            (0..calls).flat_map(frame).collect::<Vec<_>>()
+        };
+        let all = walk(&stack(64), BASE, &Cell::default());
+        assert!(all.addresses().iter().copied().eq((0..64).map(|call| 0x20_0000 + call)));
+        let some = walk(&stack(1000), BASE, &Cell::default());
+        let kept = (0..47).chain(984..1000).map(|call| 0x20_0000 + call);
+        assert_eq!((some.addresses().len(), some.addresses()[47]), (64, GAP));
+        assert!(some.addresses().iter().copied().filter(|&address| address != GAP).eq(kept));
+        let most = MOST_STEPS as u64;
+        let cut = walk(&stack(most + 1), BASE, &Cell::default());
+        assert_eq!((cut.addresses().len(), cut.addresses()[47]), (48, GAP));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What an ELF file's symbols and debug information say of an address.
 
 use gimli::{DwarfSections, EndianArcSlice, RunTimeEndian, SectionId};
+use ivshmem::fault::GAP;
 use object::{File, Object, ObjectSection, ObjectSymbol, SymbolKind};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -72,6 +73,9 @@ impl Symbols {
 
     /// The calls at an address, the innermost first.
     fn place(&self, address: u64, looked_up: u64) -> Vec<Place> {
+        if address == GAP {
+            return vec![Place { function: Some("(calls left out)".into()), ..Place::default() }];
+        }
         let mut places = self.inlined(looked_up).unwrap_or_default();
         let function = self.function(looked_up);
         match places.last_mut() {

@@ -10,6 +10,8 @@
 
 mod image;
 mod lookup;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use image::{Booted, Image};

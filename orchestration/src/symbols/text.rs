@@ -6,6 +6,8 @@ use std::fmt;
 
 /// Most lines that a backtrace becomes.
 const MOST_LINES: usize = 32;
+/// How many of these are the innermost calls, if there are more.
+const INNER_LINES: usize = 20;
 /// `std`'s marks: outside of them is what is the same in every backtrace.
 const BEGIN: &str = "__rust_begin_short_backtrace";
 const END: &str = "__rust_end_short_backtrace";
@@ -64,14 +66,16 @@ fn shown(places: &[Place]) -> &[Place] {
 }
 
 fn lines(places: &[Place]) -> Vec<String> {
-    let shown = shown(places);
-    let line = |place: &Place| match place.address {
-        Some(address) => format!("{address:>#10x}  {}", Call(place)),
-        None => format!("{:>10}  {}", "inlined", Call(place)),
-    };
-    let mut lines: Vec<_> = shown.iter().take(MOST_LINES).map(line).collect();
-    if shown.len() > MOST_LINES {
-        lines.push(format!("and {} more", shown.len() - MOST_LINES));
+    let mut lines = Vec::new();
+    // A function that calls itself is one line.
+    for same in shown(places).chunk_by(|one, next| (&one.function, &one.line) == (&next.function, &next.line))
+    {
+        let times = if same.len() > 1 { format!(", {} times", same.len()) } else { String::new() };
+        let address = same[0].address.map_or("inlined".into(), |address| format!("{address:#x}"));
+        lines.push(format!("{address:>10}  {}{times}", Call(&same[0])));
+    }
+    if let Some(more @ 1..) = lines.len().checked_sub(MOST_LINES) {
+        lines.splice(INNER_LINES..INNER_LINES + more, [format!("{:>10}  {more} more", "...")]);
     }
     lines
 }
@@ -112,9 +116,14 @@ mod tests {
 
     #[test]
     fn long_backtraces_are_cut() {
-        let places = vec![place("deep"); MOST_LINES + 5];
-        let lines = lines(&places);
-        assert_eq!(lines[0], "  0x200000  deep (a.rs:1)");
-        assert_eq!((lines.len(), lines.last().unwrap().as_str()), (MOST_LINES + 1, "and 5 more"));
+        let places: Vec<_> = (0..MOST_LINES + 5).map(|number| place(&format!("f{number}"))).collect();
+        let long = lines(&places);
+        assert_eq!(long[0], "  0x200000  f0 (a.rs:1)");
+        assert_eq!(
+            long[INNER_LINES - 1..][..3],
+            ["  0x200000  f19 (a.rs:1)", "       ...  5 more", "  0x200000  f25 (a.rs:1)"]
+        );
+        assert_eq!(long.len(), MOST_LINES + 1);
+        assert_eq!(lines(&vec![place("deep"); 100]), ["  0x200000  deep (a.rs:1), 100 times"]);
     }
 }
