@@ -12,6 +12,7 @@
 //! * [`activities`]: the activities on this node, from start to end.
 //! * [`activity`]: one activity; its ends of pipes and what it writes.
 //! * [`ends`]: the ends of pipes that an activity holds, and who may send to them.
+//! * [`binary`]: images that are ordinary binaries, with a `main` of their own.
 //! * [`service`]: the node's pipe.
 //! * [`faults`]: what ended an activity, in the words of its report.
 //! * [`files`]: `std::fs` as requests to the `files` utility.
@@ -24,6 +25,7 @@
 
 mod activities;
 mod activity;
+mod binary;
 mod console;
 mod ends;
 mod faults;

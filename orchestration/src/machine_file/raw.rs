@@ -73,6 +73,7 @@ pub struct Utilities {
 #[serde(deny_unknown_fields)]
 pub struct Vm {
     pub memory: Option<Spanned<Size>>,
+    pub cores: Option<Spanned<u16>>,
     pub restart: Option<RestartPolicy>,
     #[serde(default)]
     pub node: VmOverride,
@@ -87,6 +88,7 @@ pub struct Vm {
 #[serde(deny_unknown_fields)]
 pub struct VmOverride {
     pub memory: Option<Spanned<Size>>,
+    pub cores: Option<Spanned<u16>>,
     pub restart: Option<RestartPolicy>,
 }
 

@@ -17,3 +17,4 @@ mod pipes;
 mod programs;
 mod restarts;
 mod selftest;
+mod suite;

@@ -37,6 +37,7 @@ fn what_ends_a_vm_ends_it_with_a_line_that_says_so() {
         ("null", FAULT, "fault: null pointer: writing 0x8, thread 1, activity 7\n"),
         ("text", FAULT, "fault: protected memory: writing 0x2"),
         ("constant", FAULT, "fault: protected memory: writing 0x"),
+        ("protected", FAULT, "fault: protected memory: writing 0x6800"),
         ("execute", FAULT, "fault: protected memory: executing 0x"),
         ("divide", FAULT, "fault: divide error, thread 1, activity 0\n"),
         ("panic", PANIC, "as was asked for"),

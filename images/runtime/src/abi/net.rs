@@ -1,52 +1,99 @@
 //! The ABI's sockets. There are none yet: every call answers `-ENOSYS`, so
 //! `std::net` reports an error where it opens something.
 
-use super::{number, status};
-use crate::system::Errno;
 use core::ffi::{c_char, c_void};
 use hermit_abi::{addrinfo, sockaddr, socklen_t};
 
-/// Defines functions that answer `-ENOSYS`.
-macro_rules! refused {
-    ($($name:ident($($argument:ty),*);)*) => {$(
-        #[unsafe(no_mangle)]
-        extern "C" fn $name($(_: $argument),*) -> i32 {
-            status(Err(Errno::NOT_SUPPORTED))
-        }
-    )*};
-}
-
-/// The same for functions that answer with a length.
-macro_rules! refused_transfer {
-    ($($name:ident($($argument:ty),*);)*) => {$(
-        #[unsafe(no_mangle)]
-        extern "C" fn $name($(_: $argument),*) -> isize {
-            number::<i64>(Err(Errno::NOT_SUPPORTED)) as isize
-        }
-    )*};
-}
-
 refused! {
-    sys_socket(i32, i32, i32);
-    sys_bind(i32, *const sockaddr, socklen_t);
-    sys_listen(i32, i32);
-    sys_accept(i32, *mut sockaddr, *mut socklen_t);
-    sys_connect(i32, *const sockaddr, socklen_t);
-    sys_shutdown(i32, i32);
-    sys_getpeername(i32, *mut sockaddr, *mut socklen_t);
-    sys_getsockname(i32, *mut sockaddr, *mut socklen_t);
-    sys_getsockopt(i32, i32, i32, *mut c_void, *mut socklen_t);
-    sys_setsockopt(i32, i32, i32, *const c_void, socklen_t);
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_socket(domain: i32, kind: i32, protocol: i32) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_bind(socket: i32, name: *const sockaddr, length: socklen_t) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_listen(socket: i32, backlog: i32) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_accept(socket: i32, name: *mut sockaddr, length: *mut socklen_t) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_connect(socket: i32, name: *const sockaddr, length: socklen_t) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_shutdown(socket: i32, how: i32) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_shutdown_socket(socket: i32, how: i32) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_getpeername(socket: i32, name: *mut sockaddr, length: *mut socklen_t) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_getsockname(socket: i32, name: *mut sockaddr, length: *mut socklen_t) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_getsockopt(socket: i32, level: i32, option: i32, value: *mut c_void, length: *mut socklen_t) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_setsockopt(socket: i32, level: i32, option: i32, value: *const c_void, length: socklen_t) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_send(socket: i32, source: *const c_void, length: usize, flags: i32) -> isize;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_sendto(socket: i32, source: *const c_void, length: usize, flags: i32, name: *const sockaddr, bytes: socklen_t) -> isize;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_recv(socket: i32, target: *mut u8, length: usize, flags: i32) -> isize;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_recvfrom(socket: i32, target: *mut u8, length: usize, flags: i32, name: *mut sockaddr, bytes: *mut socklen_t) -> isize;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_getaddrbyname(name: *const c_char, address: *mut u8, length: usize) -> i32;
+
+    /// There are no sockets yet.
+    ///
+    /// Tested: selftest::refusals
+    fn sys_network_init() -> i32;
 }
 
-refused_transfer! {
-    sys_send(i32, *const c_void, usize, i32);
-    sys_sendto(i32, *const c_void, usize, i32, *const sockaddr, socklen_t);
-    sys_recv(i32, *mut u8, usize, i32);
-    sys_recvfrom(i32, *mut u8, usize, i32, *mut sockaddr, *mut socklen_t);
-}
-
-/// Answers `EAI_FAIL`: names cannot be looked up.
+/// Answers EAI_FAIL: names cannot be looked up.
+///
+/// Tested: selftest::refusals
 #[unsafe(no_mangle)]
 extern "C" fn sys_getaddrinfo(
     _node: *const c_char,
@@ -58,5 +105,7 @@ extern "C" fn sys_getaddrinfo(
 }
 
 /// Nothing was ever handed out that could be freed.
+///
+/// Tested: selftest::refusals
 #[unsafe(no_mangle)]
 extern "C" fn sys_freeaddrinfo(_list: *mut addrinfo) {}

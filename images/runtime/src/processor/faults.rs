@@ -24,7 +24,7 @@ pub fn page_fault(frame: &TrapFrame) {
     let address = Cr2::read_raw();
     // Bit 0 of the error code: the page was there, but not for this.
     let was_there = frame.error & 1 != 0;
-    let met = if was_there { Met::Nothing } else { paging::resolve(address as usize) };
+    let met = if was_there { Met::Protected } else { paging::resolve(address as usize) };
     let access = match frame.error {
         error if error & 16 != 0 => Access::Execute,
         error if error & 2 != 0 => Access::Write,
@@ -34,7 +34,7 @@ pub fn page_fault(frame: &TrapFrame) {
         Met::Grown => return,
         Met::OutOfFrames => return raise(frame, Kind::OutOfMemory(crate::memory::PAGE as u64)),
         Met::StackGuard => Place::StackGuard,
-        Met::Nothing if was_there => Place::Protected,
+        Met::Protected => Place::Protected,
         Met::Nothing => Place::Nothing,
     };
     raise(frame, Kind::Access { access, address, place });

@@ -1,7 +1,7 @@
 //! Deadlocks: every thread of every activity waits for another one.
 //!
 //! That is so if no thread of the VM runs or is ready, and each one that belongs
-//! to an activity [waits for threads](Thread::waits_for_threads). Who could end
+//! to an activity waits for threads (`Thread::waits_for_threads`). Who could end
 //! such a wait?
 //! * No thread of an activity: none runs, and none waits for anything else.
 //! * None of the OS: it wakes a thread of an activity only out of a call, or to
@@ -14,17 +14,16 @@
 //! so one that waits in vain beside one that runs is found when that one waits
 //! as well, or has ended.
 //!
-//! A look is taken by an idle processor, and only after a thread has begun to
+//! A look is taken by an idle core, and only after a thread has begun to
 //! wait in such a way, or has ended, since the last one.
 
 use super::list::Index;
-use super::scheduler::{SCHEDULER, Scheduler};
-#[allow(unused_imports, reason = "for the documentation")]
-use super::thread::Thread;
-use super::thread::{ThreadId, Waiting};
+use super::queues::Queues;
+use super::scheduler::SCHEDULER;
+use super::thread::{Thread, ThreadId, Waiting};
 use alloc::vec::Vec;
 
-impl Scheduler {
+impl Queues {
     /// A thread that waits in vain, if all do.
     fn find_deadlock(&mut self) -> Option<Index> {
         if !core::mem::take(&mut self.suspect) {
@@ -32,28 +31,33 @@ impl Scheduler {
         }
         let mut found = None;
         for (index, thread) in self.table.all() {
-            if thread.waiting == Waiting::No {
-                // It runs on another processor: then it depends on what it does.
+            if thread.is_ready() {
+                // It runs on another core: then it depends on what it does.
                 self.suspect = true;
                 return None;
             }
             if thread.waits_for_threads() {
                 found.get_or_insert(index);
-            } else if thread.activity != 0 {
+            } else if thread.activity != 0 && thread.waiting != Waiting::No {
                 return None;
             }
         }
         found
     }
 
-    /// In a deadlock, wakes one thread, which reports it; says whether.
-    pub fn break_deadlock(&mut self) -> bool {
-        let Some(index) = self.find_deadlock() else { return false };
+    /// As [`Queues::pick`] for an idle core; in a deadlock, wakes one thread,
+    /// which reports it.
+    pub fn pick_or_break_deadlock(&mut self) -> *mut Thread {
+        let found = self.pick();
+        if !found.is_null() {
+            return found;
+        }
+        let Some(index) = self.find_deadlock() else { return found };
         // When its activity has ended, there may be another in the same plight.
         self.suspect = true;
         self.table.get_mut(index).deadlocked = true;
         self.end_wait(index, false);
-        true
+        self.pick()
     }
 }
 
@@ -61,7 +65,7 @@ impl Scheduler {
 /// `most`: address and frame.
 pub fn where_others_wait(most: usize) -> Vec<(ThreadId, u64, u64)> {
     SCHEDULER.with(|scheduler| {
-        let Some(own) = scheduler.current else { return Vec::new() };
+        let Some(own) = scheduler.current() else { return Vec::new() };
         let activity = scheduler.table.get(own).activity;
         let others = scheduler.table.of(activity).filter(|&index| index != own);
         let threads = others.map(|index| scheduler.table.get(index));

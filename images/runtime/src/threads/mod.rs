@@ -4,6 +4,7 @@ mod context;
 pub mod deadlock;
 pub mod futex;
 mod list;
+mod queues;
 pub mod scheduler;
 pub mod stack;
 pub mod sync;
