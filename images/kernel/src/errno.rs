@@ -56,6 +56,7 @@ errnos! {
     NAMETOOLONG = 36, "file name too long";
     NOSYS = 38, "not implemented";
     NOTEMPTY = 39, "directory not empty";
+    LOOP = 40, "too many symbolic links";
     STALE = 116, "stale file handle";
     TIMEDOUT = 110, "timed out";
     CANCELED = 125, "canceled";

@@ -21,10 +21,11 @@ use crate::processor::critical;
 use crate::processor::traps::{self, FloatState, TrapFrame};
 use crate::system;
 use crate::threads::stack::Stack;
-use crate::threads::thread::ThreadId;
+use crate::threads::thread::{Own, ThreadId};
 use crate::threads::{deadlock, scheduler};
 use alloc::vec::Vec;
 use core::arch::asm;
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Bytes of the stack on which a thread ends that is taken out of its code.
 const LAST_STACK: usize = 256 * 1024;
@@ -84,8 +85,7 @@ fn here() -> Backtrace {
 /// Whether what the calling thread does now is an activity's, and somebody
 /// there to be told.
 pub(crate) fn is_activitys() -> bool {
-    let own = scheduler::with_current(|thread| thread.activity != 0 && thread.calls == 0);
-    own == Some(true) && system::installed().is_some()
+    scheduler::with_current(Own::is_in_own_code) == Some(true) && system::installed().is_some()
 }
 
 /// Ends the calling thread's activity: takes the thread out of its code, to
@@ -100,11 +100,9 @@ pub(crate) fn end_activity(fault: &mut Fault) {
     let fault = core::mem::replace(fault, Fault::new(Kind::Abort, Backtrace::default()));
     // SAFETY: within the page of the new stack that is mapped already; nobody else has the stack.
     unsafe { (place as *mut Fault).write(fault) };
-    scheduler::with_current(|thread| {
-        // From here on it is within a call of the OS.
-        thread.calls += 1;
-        thread.last_stack = Some(stack);
-    });
+    // From here on it is within a call of the OS.
+    scheduler::with_current(|own| own.calls.store(own.calls.load(Relaxed) + 1, Relaxed));
+    scheduler::keep_last_stack(stack);
     // SAFETY: interrupts are off; `tell` begins on a fresh stack of the running
     // thread, with the fault above it, and does not return.
     unsafe { traps::resume(&TrapFrame::at(tell, place), &FloatState::fresh()) }
@@ -137,7 +135,7 @@ pub(crate) fn abort() -> ! {
         ));
     }
     console::emergency(format_args!("{backtrace}"));
-    let out_of_memory = scheduler::with_current(|thread| thread.allocation_failed);
+    let out_of_memory = scheduler::with_current(|own| own.allocation_failed.load(Relaxed));
     exit(if out_of_memory == Some(true) { ExitCode::OutOfMemory } else { ExitCode::Panic })
 }
 

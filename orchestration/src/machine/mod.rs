@@ -118,7 +118,7 @@ impl Machine {
         attach: impl FnOnce(&Machine) -> std::io::Result<T>,
     ) -> Result<(Machine, T), StartError> {
         let images = options.images.clone().for_machine(file);
-        images.check()?;
+        images.check_for(file)?;
         // QEMU takes a while to say its version: meanwhile make the regions.
         let program = options.qemu.clone();
         let version = std::thread::spawn(move || host::check_qemu(&program));

@@ -5,16 +5,20 @@
 //! images; `scripts/test` builds all of it.
 
 mod copies;
+mod cores;
 mod distance;
 mod faults;
+mod guide;
 mod hostile;
 mod hosts;
 mod isolation;
 mod kills;
 mod lives;
+mod locks;
 mod mistakes;
 mod pipes;
 mod programs;
+mod projects;
 mod restarts;
 mod selftest;
 mod suite;

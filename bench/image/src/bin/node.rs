@@ -15,7 +15,12 @@ use std::time::{Duration, Instant};
 const CHUNK: usize = 1 << 20;
 
 fn main() {
-    node::main(&[program!("throughput", throughput), program!("gap", gap), program!("bulk", bulk)])
+    node::main(&[
+        program!("throughput", throughput),
+        program!("gap", gap),
+        program!("bulk", bulk),
+        program!("same", same),
+    ])
 }
 
 /// The program's argument at `index`.
@@ -143,6 +148,11 @@ impl Handover {
     fn reset(&self) {
         (0..Self::BLOCKS).for_each(|block| self.0[block * Self::BLOCK_WORDS].store(0, Release));
     }
+}
+
+/// What is measured on Linux as well: `same ROUNDS`.
+fn same() {
+    bench_same::measure(argument(0).parse().unwrap_or(1));
 }
 
 /// Reads a few bytes of a file over and over: `gap FILE MILLISECONDS` prints

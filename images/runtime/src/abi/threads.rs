@@ -82,7 +82,7 @@ extern "C" fn sys_getpid() -> i32 {
 /// Tested: selftest::thread_calls
 #[unsafe(no_mangle)]
 extern "C" fn sys_get_priority() -> u8 {
-    scheduler::with_current(|thread| thread.priority).map_or(0, |priority| priority as u8)
+    scheduler::priority().map_or(0, |priority| priority as u8)
 }
 
 /// Changes a thread's priority.

@@ -9,6 +9,7 @@ use super::frames;
 use super::recent::Class;
 use crate::processor::critical::Locked;
 use crate::threads::scheduler;
+use crate::threads::thread::Own;
 use core::alloc::Layout;
 use core::ptr::{NonNull, copy_nonoverlapping, null_mut};
 use talc::base::Talc;
@@ -82,8 +83,7 @@ fn from_talc(layout: Layout) -> *mut u8 {
 /// can report that an activity has used up the rest.
 #[cold]
 fn for_system(layout: Layout) -> Option<NonNull<u8>> {
-    let is_program = scheduler::with_current(|thread| thread.activity != 0 && thread.calls == 0);
-    if is_program == Some(true) {
+    if scheduler::with_current(Own::is_in_own_code) == Some(true) {
         return None;
     }
     HEAP.with(|heap| {

@@ -331,26 +331,30 @@ pub unsafe fn map_page(page: usize, frame: usize, access: Access) -> Result<(), 
     })
 }
 
-/// Changes what may be done with a page of [`AREAS`] that has a frame.
-pub fn protect_page(page: usize, access: Access) {
+/// Changes what may be done with pages of [`AREAS`] that have frames, on every
+/// core. The caller is inside of no `Locked`.
+pub fn protect_pages(pages: Range<usize>, access: Access) {
+    let _section = critical::enter();
     SPACE.with(|space| {
-        if let Some(entry) = space.find(page)
-            && entry.flags().intersects(Flags::PRESENT | KEPT)
-        {
-            entry.set_flags(access.flags());
-            x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
+        for page in pages.step_by(PAGE) {
+            if let Some(entry) = space.find(page)
+                && entry.flags().intersects(Flags::PRESENT | KEPT)
+            {
+                entry.set_flags(access.flags());
+                tlb::flush(VirtAddr::new(page as u64));
+            }
         }
     });
+    shootdown::elsewhere();
 }
 
-/// Takes the frame from under a page of [`AREAS`]: it is the caller's now.
+/// Takes the frame from under a page of [`AREAS`] to which nobody has access:
+/// it is the caller's now.
 pub fn unmap_page(page: usize) -> Option<usize> {
     SPACE.with(|space| {
         let entry = space.find(page)?;
-        let frame =
-            entry.flags().intersects(Flags::PRESENT | KEPT).then(|| entry.addr().as_u64() as usize)?;
+        let frame = entry.flags().contains(KEPT).then(|| entry.addr().as_u64() as usize)?;
         entry.set_unused();
-        x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
         Some(frame)
     })
 }

@@ -19,10 +19,10 @@ pub const STACK_TOP: usize = 8;
 #[repr(C, align(64))]
 pub struct Core {
     index: AtomicU32,
-    /// The name of the thread that runs; 0 in the idle loop.
-    pub running: AtomicU32,
     /// Where the stack of its idle loop begins: nobody's while a thread runs.
     pub stack_top: AtomicUsize,
+    /// Where the record of the running thread is; 0 in the boot and the idle loop.
+    pub running: AtomicUsize,
     /// The number by which interrupts reach it.
     pub interrupt_id: AtomicU32,
     /// It halts: it forgets translations when it wakes up.
@@ -39,8 +39,8 @@ const _: () = assert!(size_of::<Core>() == CORE_BYTES && core::mem::offset_of!(C
 pub static CORES: [Core; MAX_CORES] = [const {
     Core {
         index: AtomicU32::new(0),
-        running: AtomicU32::new(0),
         stack_top: AtomicUsize::new(0),
+        running: AtomicUsize::new(0),
         interrupt_id: AtomicU32::new(0),
         asleep: AtomicBool::new(false),
         online: AtomicBool::new(false),
@@ -83,6 +83,23 @@ pub fn index() -> usize {
     unsafe { asm!("mov {:e}, gs:[0]", out(reg) index, options(nostack, readonly, preserves_flags)) };
     // No more than a look at the number: it says that there is such a core.
     index as usize % MAX_CORES
+}
+
+/// Where the record of the calling thread is; 0 if there is none. One read, so
+/// it does not matter on which core the thread goes on.
+#[inline]
+pub fn running() -> usize {
+    let running: usize;
+    // SAFETY: as in `index`.
+    unsafe {
+        asm!(
+            "mov {}, gs:[{offset}]",
+            out(reg) running,
+            offset = const core::mem::offset_of!(Core, running),
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+    running
 }
 
 /// What this core knows of itself.

@@ -2,18 +2,20 @@
 //! own code ends the activity; anything else ends the VM, with a line that says
 //! what happened.
 
+use super::cores;
 use super::traps::TrapFrame;
 use crate::console;
 use crate::exit::{ExitCode, exit};
 use crate::fault::{self, Access, Fault, Kind, Place};
 use crate::memory::paging::{self, Met};
 use crate::threads::scheduler;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use x86_64::registers::control::Cr2;
 use x86_64::registers::rflags::RFlags;
 
-/// Set by the first fault that ends the VM: a fault while reporting ends it at once.
-static REPORTING: AtomicBool = AtomicBool::new(false);
+/// The core that reports a fault, plus 1. A fault while reporting ends the VM at
+/// once; another core's waits for that end.
+static REPORTING: AtomicU32 = AtomicU32::new(0);
 
 /// Exceptions that are never an activity's: non-maskable interrupt, double
 /// fault, machine check.
@@ -63,8 +65,13 @@ fn raise(frame: &TrapFrame, kind: Kind) {
 
 /// Says what ends the VM.
 fn report(fault: &Fault) {
-    if REPORTING.swap(true, Relaxed) {
-        exit(ExitCode::Fault);
+    let own = cores::index() as u32 + 1;
+    match REPORTING.compare_exchange(0, own, Relaxed, Relaxed) {
+        Ok(_) => {}
+        Err(first) if first == own => exit(ExitCode::Fault),
+        Err(_) => loop {
+            x86_64::instructions::hlt();
+        },
     }
     console::finish();
     match scheduler::whereabouts() {

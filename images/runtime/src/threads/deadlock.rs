@@ -22,6 +22,7 @@ use super::queues::Queues;
 use super::scheduler::SCHEDULER;
 use super::thread::{Thread, ThreadId, Waiting};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
 
 impl Queues {
     /// A thread that waits in vain, if all do.
@@ -36,9 +37,10 @@ impl Queues {
                 self.suspect = true;
                 return None;
             }
+            let is_system = thread.own.activity.load(Relaxed) == 0;
             if thread.waits_for_threads() {
                 found.get_or_insert(index);
-            } else if thread.activity != 0 && thread.waiting != Waiting::No {
+            } else if !is_system && thread.waiting != Waiting::No {
                 return None;
             }
         }
@@ -55,7 +57,7 @@ impl Queues {
         let Some(index) = self.find_deadlock() else { return found };
         // When its activity has ended, there may be another in the same plight.
         self.suspect = true;
-        self.table.get_mut(index).deadlocked = true;
+        self.table.get(index).own.deadlocked.store(true, Relaxed);
         self.end_wait(index, false);
         self.pick()
     }
@@ -66,13 +68,13 @@ impl Queues {
 pub fn where_others_wait(most: usize) -> Vec<(ThreadId, u64, u64)> {
     SCHEDULER.with(|scheduler| {
         let Some(own) = scheduler.current() else { return Vec::new() };
-        let activity = scheduler.table.get(own).activity;
+        let activity = scheduler.table.get(own).own.activity.load(Relaxed);
         let others = scheduler.table.of(activity).filter(|&index| index != own);
         let threads = others.map(|index| scheduler.table.get(index));
         let waiting = threads.filter(|thread| thread.waiting != Waiting::No);
         let places = waiting.filter_map(|thread| {
             let (address, frame) = thread.context.whereabouts()?;
-            Some((thread.id, address, frame))
+            Some((thread.own.id.load(Relaxed), address, frame))
         });
         places.take(most).collect()
     })

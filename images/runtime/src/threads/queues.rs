@@ -20,18 +20,17 @@
 //!   a more urgent thread first, or to begin a time slice. Nobody else is.
 
 use super::list::{Index, LinkKind, List};
-use super::thread::{Table, Thread, Waiting};
+use super::thread::{NEVER, Table, Thread, Waiting};
 use crate::clock;
 use crate::processor::cores::{self, MAX_CORES};
 use crate::processor::{apic, traps};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// A time slice, in nanoseconds.
 const SLICE: u64 = 10_000_000;
 /// How long a ready thread waits for its own core while another is idle, in
 /// nanoseconds: about what it costs to have the other one look.
 const PATIENCE: u64 = 100_000;
-/// A moment that does not come.
-const NEVER: u64 = u64::MAX;
 /// How many lists there are for waiting threads.
 const BUCKETS: usize = 64;
 /// How many priorities there are, 0 unused.
@@ -315,7 +314,7 @@ impl Queues {
                 }
                 due = due.min(core.slice_end);
             }
-            due = due.min(thread.last_moment().unwrap_or(NEVER));
+            due = due.min(thread.own.last_moment().unwrap_or(NEVER));
         }
         if let Some(first) = core.sleepers.first() {
             due = due.min(self.table.get(first).deadline.unwrap_or(NEVER));
@@ -393,7 +392,7 @@ impl Queues {
         let thread = self.table.get_mut(index);
         let (core, waiting, deadline) = (thread.core, thread.waiting, thread.deadline.take());
         thread.waiting = Waiting::No;
-        thread.timed_out = timed_out;
+        thread.own.timed_out.store(timed_out, Relaxed);
         if deadline.is_some() {
             self.cores[core].sleepers.remove(&mut self.table, index);
         }

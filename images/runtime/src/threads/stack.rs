@@ -24,8 +24,8 @@ use core::ptr::copy_nonoverlapping;
 const TLS_ALIGNMENT: usize = 64;
 /// Bytes of the control block.
 const CONTROL_BLOCK: usize = 64;
-/// What a call of the OS needs.
-const CALL: usize = 32 * 1024;
+/// Bytes that a call of the OS needs.
+pub const CALL: usize = 32 * 1024;
 /// The least stack, without thread-locals.
 const LEAST: usize = CALL + 32 * 1024;
 
@@ -85,13 +85,9 @@ impl Stack {
 }
 
 impl Stack {
-    /// An address of the guard page, if the calling thread is on this stack and
-    /// there is no room left for a call of the OS.
-    pub fn lacks_room(&self) -> Option<*mut u8> {
-        let mark = 0u8;
-        let here = &raw const mark as usize;
-        let lacks = (self.range.start..self.range.start + CALL).contains(&here);
-        lacks.then(|| (self.range.start - 8) as *mut u8)
+    /// Where it starts, above its guard page.
+    pub fn start(&self) -> usize {
+        self.range.start
     }
 }
 
