@@ -6,7 +6,7 @@
 //! goes on), or save the interrupted thread elsewhere and resume another one.
 
 use super::descriptors::{CODE, DATA};
-use super::{apic, faults, shootdown};
+use super::{apic, cores, faults, shootdown};
 use crate::{devices, threads};
 use core::arch::{global_asm, naked_asm};
 
@@ -232,7 +232,10 @@ extern "C" fn dispatch(frame: &TrapFrame, float: &FloatState) {
             match vector {
                 TIMER => threads::scheduler::on_timer(),
                 BELL => devices::bell::on_interrupt(),
-                LOOK => threads::scheduler::on_look(),
+                LOOK => {
+                    cores::check_clock();
+                    threads::scheduler::on_look();
+                }
                 _ => {}
             }
             apic::end_of_interrupt();

@@ -24,8 +24,8 @@
 
 use super::context::{self, Context};
 use super::list::Index;
-use super::queues::Queues;
-use super::stack::Stack;
+use super::queues::{Affinity, Queues};
+use super::stack::{self, Stack};
 use super::thread::{NEVER, Own, Priority, Thread, ThreadId, Waiting};
 use crate::clock;
 use crate::processor::cores::{self, STACK_TOP};
@@ -93,7 +93,7 @@ pub fn spawn(
         with_current(|maker| thread.own.inherit(maker));
         thread.core = core.filter(|&core| core < cores::count()).unwrap_or_else(cores::index);
         let (index, id) = scheduler.table.insert(thread)?;
-        scheduler.place(index, core.is_some());
+        scheduler.place(index, if core.is_some() { Affinity::Close } else { Affinity::None });
         if scheduler.current().is_some() {
             scheduler.set_timer();
         }
@@ -297,7 +297,7 @@ pub fn set_priority(id: ThreadId, priority: Priority) -> bool {
         }
         scheduler.table.get_mut(index).priority = priority;
         if ready {
-            scheduler.place(index, true);
+            scheduler.place(index, Affinity::Close);
         }
         scheduler.call_whom_runs(index);
         scheduler.set_timer();
@@ -378,6 +378,9 @@ extern "C" fn idle_loop() -> ! {
         if !to.is_null() {
             // SAFETY: interrupts are off, and `to` was picked.
             unsafe { context::resume(to) }
+        }
+        if cores::many() {
+            stack::reap();
         }
         shootdown::fall_asleep();
         // An interrupt that makes somebody ready goes on with that thread and
