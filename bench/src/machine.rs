@@ -65,7 +65,7 @@ impl Up {
         let arguments = arguments.iter().map(|&argument| argument.into()).collect();
         let started = self.client.start(Program { name: program.into(), arguments }, activities)?;
         let mut output = Vec::new();
-        let task_force = started.finish(|part| output.extend(part.bytes), || false)?;
+        let task_force = started.finish(|part| output.extend(part.bytes), || false)?.task_force;
         let output = String::from_utf8_lossy(&output).into_owned();
         ensure!(task_force.failure().is_none(), "{program} failed: {output}");
         Ok(output)

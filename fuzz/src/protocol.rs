@@ -5,7 +5,7 @@
 
 use kernel::membership::{Description, PeerDescription, Role, Utility};
 use kernel::protocol::tasks::{Activity, End, Program, TaskForce, TaskForceId};
-use kernel::protocol::{Incarnation, Peer, decode, encode, files, launcher, monitor, node, tasks};
+use kernel::protocol::{Incarnation, Peer, decode, encode, fault, files, launcher, monitor, node, tasks};
 use transport::link::Malformed;
 use transport::wire::{HEADER_BYTES, Header, Kind};
 use utility::tasks::record::Record;
@@ -62,6 +62,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let task_force = TaskForceId(9);
     let program = Program { name: "wordcount".into(), arguments: vec!["/input".into(), "-v".into()] };
     let handle = files::Handle { inode: 4, generation: 1 };
+    let kind = fault::Kind::Access { access: fault::Access::Read, address: 16, place: fault::Place::Nothing };
+    let report = fault::Report {
+        kind,
+        message: "at a.rs:1:1: no".into(),
+        threads: vec![fault::Thread { id: 3, name: "worker".into(), addresses: vec![0x20_0000, 0x20_0010] }],
+    };
     let activity = Activity { node: who, end: Some(End::Exited(3)) };
     let header = Header { kind: Kind::Reply, pipe: 2, request: 77, trace: 1 };
     let description = Description {
@@ -113,6 +119,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed(4, encode(&start)),
         seed(5, encode(&node::Response::Err(node::Refusal::UnknownProgram(vec!["echo".into()])))),
         seed(6, encode(&launcher::Request::Output { stream: 1, index: 2, fd: 1, bytes: b"hello" })),
+        seed(6, encode(&launcher::Request::Fault { stream: 1, index: 2, report })),
+        seed(2, encode(&tasks::Request::ActivityEnded { task_force, index: 1, end: End::Faulted(kind) })),
         seed(7, encode::<launcher::Response>(&())),
         seed(8, encode(&description)),
         seed(9, encode(&Record::new(task_force, program, &[who], (who, 5), (Peer::LAUNCHER, 1)))),

@@ -9,6 +9,7 @@
 //! * [`ethernet`]: what VMs whose clusters share no memory talk through.
 //! * [`vm`]: one VM's QEMU, its console, its life.
 //! * [`machine`]: all of a machine's VMs, and the thread that owns them.
+//! * [`symbols`]: what the addresses of a backtrace stand for.
 //! * [`state_directory`]: what a running machine keeps in the file system.
 //! * [`control`]: the socket through which commands reach a running machine.
 //! * [`session`]: a machine with its folder and its socket, from `up` to `down`.
@@ -31,5 +32,6 @@ pub mod project;
 pub mod regions;
 pub mod session;
 pub mod state_directory;
+pub mod symbols;
 mod sys;
 pub mod vm;

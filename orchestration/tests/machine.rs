@@ -278,12 +278,12 @@ fn qemus_own_complaint_is_reported() {
 #[test]
 fn only_the_last_lines_are_reported() {
     let (_folder, started) = start(SMALL, |folder, options| {
-        options.qemu = fake_qemu(folder, "9.0.0", "for i in $(seq 30); do echo line $i; done; exit 35");
+        options.qemu = fake_qemu(folder, "9.0.0", "for i in $(seq 50); do echo line $i; done; exit 35");
         options.readiness = Readiness::Reported;
     });
     let Err(StartError::Boot(failure)) = started else { panic!("it came up") };
     assert_eq!(failure.death, Death::Panicked);
-    assert_eq!(failure.last_lines.len(), 20);
+    assert_eq!(failure.last_lines.len(), 40);
     assert_eq!(failure.last_lines[0], "line 11");
 }
 

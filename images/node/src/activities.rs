@@ -13,11 +13,13 @@
 //! twice does not run it twice.
 
 use crate::activity::{Activity, Key, Placement, held};
+use crate::faults;
 use crate::files::Files;
 use crate::program::Program;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
 use kernel::pipe::Pipes;
+use kernel::protocol::fault::{Kind, Report};
 use kernel::protocol::tasks::{End, TaskForceId};
 use kernel::protocol::{encode, node, tasks};
 use std::collections::{HashMap, VecDeque};
@@ -109,7 +111,7 @@ impl Activities {
                 return;
             }
             let code = (program.main)();
-            activities.ended(&running, End::Exited(code));
+            activities.ended(&running, End::Exited(code), None);
         });
         if let Err(error) = started {
             let activities = self.clone();
@@ -117,17 +119,24 @@ impl Activities {
             self.messenger.spawn(async move {
                 activity.write(2, text.as_bytes()).await;
                 if activity.is_first_to_end() {
-                    activities.report(&activity, End::Aborted).await;
+                    let stack = Kind::OutOfMemory(STACK_BYTES as u64);
+                    activities.report(&activity, End::Faulted(stack)).await;
                 }
             });
         }
     }
 
-    /// What an activity's thread does last: its end becomes known.
-    pub fn ended(&self, activity: &Activity, end: End) {
+    /// What an activity's thread does last: its end becomes known, with what
+    /// led to it if that was a fault.
+    pub fn ended(&self, activity: &Activity, end: End, fault: Option<Report>) {
+        let is_first = activity.is_first_to_end();
         // From here on `stop` does not end this thread.
         runtime::thread::set_activity(0);
-        if activity.is_first_to_end() {
+        if is_first {
+            if let Some(report) = fault {
+                faults::log(activity, &report);
+                activity.say(report);
+            }
             // Whoever of it waits for a message or for room ends too.
             activity.stop();
             self.messenger.block_on(self.report(activity, end));

@@ -3,6 +3,7 @@
 use crate::ends::Ends;
 use kernel::messenger::Messenger;
 use kernel::pipe::{Event, Pipes};
+use kernel::protocol::fault::Report;
 use kernel::protocol::launcher::MAX_OUTPUT;
 use kernel::protocol::tasks::{Program, TaskForceId};
 use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
@@ -49,9 +50,17 @@ pub struct Activity {
     changed: Waiters,
 }
 
+/// A piece of what an activity says to whoever takes its output.
+enum Chunk {
+    /// Bytes for standard output or error.
+    Written(u8, Vec<u8>),
+    /// What ended it.
+    Fault(Report),
+}
+
 #[derive(Default)]
 struct Output {
-    chunks: VecDeque<(u8, Vec<u8>)>,
+    chunks: VecDeque<Chunk>,
     bytes: usize,
     closed: bool,
     drained: bool,
@@ -134,6 +143,12 @@ impl Activity {
         }
     }
 
+    /// What ended it: comes behind what it wrote, room or not.
+    pub fn say(&self, report: Report) {
+        held(&self.output).chunks.push_back(Chunk::Fault(report));
+        self.changed.wake_all();
+    }
+
     /// Nothing more will be written; waits until all that was is taken.
     pub async fn flush(&self) {
         held(&self.output).closed = true;
@@ -154,9 +169,9 @@ impl Activity {
             let seen = self.changed.count();
             let next = held(&self.output).pop();
             match next {
-                Some((fd, bytes)) => {
+                Some(chunk) => {
                     self.changed.wake_all();
-                    self.send_output(&messenger, fd, &bytes).await;
+                    self.send_output(&messenger, chunk).await;
                 }
                 None if held(&self.output).finish() => break,
                 None => self.changed.wait(seen).await,
@@ -165,12 +180,15 @@ impl Activity {
         self.changed.wake_all();
     }
 
-    async fn send_output(&self, messenger: &Messenger, fd: u8, bytes: &[u8]) {
+    async fn send_output(&self, messenger: &Messenger, chunk: Chunk) {
         // Only the launcher takes output so far; what is for another is for nobody.
         let taker = Some(self.placement.output).filter(|&peer| peer == Peer::LAUNCHER);
         let Some(taker) = taker.and_then(|peer| messenger.membership().incarnation(peer)) else { return };
-        let stream = self.placement.stream;
-        let request = launcher::Request::Output { stream, index: self.placement.key.1, fd, bytes };
+        let (stream, index) = (self.placement.stream, self.placement.key.1);
+        let request = match &chunk {
+            Chunk::Written(fd, bytes) => launcher::Request::Output { stream, index, fd: *fd, bytes },
+            Chunk::Fault(report) => launcher::Request::Fault { stream, index, report: report.clone() },
+        };
         // If the taker died, nobody is left who wants it.
         let _ = messenger.call(taker, Pipe::Launcher, &encode(&request)).await;
     }
@@ -198,17 +216,19 @@ impl Output {
         }
         self.bytes += chunk.len();
         match self.chunks.back_mut() {
-            Some((last, bytes)) if *last == fd && bytes.len() + chunk.len() <= MAX_OUTPUT => {
+            Some(Chunk::Written(last, bytes)) if *last == fd && bytes.len() + chunk.len() <= MAX_OUTPUT => {
                 bytes.extend_from_slice(chunk);
             }
-            _ => self.chunks.push_back((fd, chunk.to_vec())),
+            _ => self.chunks.push_back(Chunk::Written(fd, chunk.to_vec())),
         }
         true
     }
 
-    fn pop(&mut self) -> Option<(u8, Vec<u8>)> {
+    fn pop(&mut self) -> Option<Chunk> {
         let chunk = self.chunks.pop_front()?;
-        self.bytes -= chunk.1.len();
+        if let Chunk::Written(_, bytes) = &chunk {
+            self.bytes -= bytes.len();
+        }
         Some(chunk)
     }
 

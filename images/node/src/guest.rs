@@ -9,13 +9,16 @@ mod pipes;
 use crate::activities::Activities;
 use crate::activity::Activity;
 use crate::console::ConsoleLocks;
+use crate::faults;
 use crate::files::{Files, From, Mode};
 use cyanea::{Error, Place, PoolMemory};
 use hermit_abi as abi;
 use ivshmem::layout::{Part, Region, RegionKind};
 use kernel::errno::Errno;
+use kernel::protocol::fault::Report;
 use kernel::protocol::files::{FileKind, OpenFlags, Status};
 use kernel::protocol::tasks::End;
+use runtime::fault::Fault;
 use runtime::system::{DirectoryEntry, FileStatus, System};
 use runtime::thread::{AfterCall, within_call};
 use std::sync::{Arc, OnceLock};
@@ -57,9 +60,9 @@ impl Node {
         }
     }
 
-    fn end(&self, tag: u64, end: End) -> ! {
+    fn end(&self, tag: u64, end: End, fault: Option<Report>) -> ! {
         if let Some(activity) = self.activities.tagged(tag) {
-            self.activities.ended(&activity, end);
+            self.activities.ended(&activity, end, fault);
         }
         runtime::thread::end()
     }
@@ -151,11 +154,12 @@ impl System for Node {
     }
 
     fn exit(&self, tag: u64, code: i32) -> ! {
-        self.end(tag, End::Exited(code))
+        self.end(tag, End::Exited(code), None)
     }
 
-    fn abort(&self, tag: u64) -> ! {
-        self.end(tag, End::Aborted)
+    fn fault(&self, tag: u64, fault: Fault) -> ! {
+        let report = faults::report(fault);
+        self.end(tag, End::Faulted(report.kind), Some(report))
     }
 }
 

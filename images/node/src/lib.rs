@@ -14,12 +14,13 @@
 //! * [`ends`]: the ends of pipes that an activity holds, and who may send to them.
 //! * [`binary`]: images that are ordinary binaries, with a `main` of their own.
 //! * [`service`]: the node's pipe.
+//! * [`faults`]: what ended an activity, in the words of its report.
 //! * [`files`]: `std::fs` as requests to the `files` utility.
 //! * [`console`]: the locks of standard output that activities share.
 //! * [`guest`]: the `cyanea` crate's calls.
 //! * [`std_locks`]: frees what a thread that ends holds of `std`'s.
 #![deny(unsafe_code)]
-#![feature(process_exitcode_internals, reentrant_lock, thread_id_value)]
+#![feature(alloc_error_hook, process_exitcode_internals, reentrant_lock, thread_id_value)]
 #![expect(internal_features, reason = "nothing else tells the number of an ExitCode")]
 
 mod activities;
@@ -27,13 +28,14 @@ mod activity;
 mod binary;
 mod console;
 mod ends;
+mod faults;
 mod files;
 mod guest;
 mod program;
 mod service;
 mod std_locks;
 
-pub use program::{Program, exit_code};
+pub use program::{Program, run};
 
 use activities::Activities;
 use files::Files;
@@ -54,6 +56,7 @@ pub fn main(programs: &[Program]) -> ! {
     cyanea::install(node);
     do_not_gather_output();
     std_locks::learn();
+    faults::listen();
     service::start(&messenger, activities);
     vm::serve(messenger)
 }
@@ -80,9 +83,9 @@ fn do_not_gather_output() {
 #[macro_export]
 macro_rules! program {
     ($crate_name:ident) => {
-        $crate::Program::new(stringify!($crate_name), || $crate::exit_code($crate_name::main()))
+        $crate::Program::new(stringify!($crate_name), || $crate::run($crate_name::main))
     };
     ($name:literal, $main:expr) => {
-        $crate::Program::new($name, || $crate::exit_code($main()))
+        $crate::Program::new($name, || $crate::run($main))
     };
 }

@@ -18,8 +18,18 @@ impl Program {
     }
 }
 
-/// The exit code of what a `main` returned, as `std` has it: an `Err` is
-/// printed and counts as failure.
-pub fn exit_code(returned: impl Termination) -> i32 {
-    returned.report().to_i32()
+/// Runs a `main`: its exit code, as `std` has it. An `Err` is printed and
+/// counts as failure.
+pub fn run<T: Termination>(main: impl FnOnce() -> T) -> i32 {
+    __rust_begin_short_backtrace(main).report().to_i32()
+}
+
+/// Backtraces end above a function of this name, in `std`'s and in ours: what
+/// stands below is the same under every program.
+#[inline(never)]
+fn __rust_begin_short_backtrace<T>(main: impl FnOnce() -> T) -> T {
+    let returned = main();
+    // Or the call of `main` would be the last thing, and a jump.
+    std::hint::black_box(());
+    returned
 }

@@ -19,7 +19,10 @@
 mod abi;
 #[path = "selftest/cores.rs"]
 mod cores;
+#[path = "selftest/faults.rs"]
+mod faults;
 
+use runtime::fault::{Fault, Kind};
 use runtime::system::{DirectoryEntry, Errno, FileKind, FileStatus, System};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -108,7 +111,7 @@ fn exhaust() {
 
 fn check_everything() {
     type Check = (&'static str, fn());
-    let checks: [Check; 36] = [
+    let checks: [Check; 38] = [
         ("collections and numbers", collections),
         ("routines that copy", routines),
         ("allocation", allocation),
@@ -145,6 +148,8 @@ fn check_everything() {
         ("semaphores", abi::semaphores),
         ("queues", abi::queues),
         ("a system above", system_above),
+        ("faults of activities", faults::end_their_activities),
+        ("deadlocks", faults::deadlocks),
     ];
     let only = std::env::var("ONLY").ok();
     for (name, check) in checks {
@@ -567,8 +572,14 @@ fn surroundings() {
 struct Least {
     content: Mutex<(Vec<u8>, usize)>,
     said: Mutex<Vec<(u64, Vec<u8>)>>,
-    ended: Mutex<Vec<(u64, Option<i32>)>>,
+    ended: Mutex<Vec<(u64, Result<i32, Fault>)>>,
 }
+
+static LEAST: Least = Least {
+    content: Mutex::new((Vec::new(), 0)),
+    said: Mutex::new(Vec::new()),
+    ended: Mutex::new(Vec::new()),
+};
 
 impl System for Least {
     fn write_console(&self, tag: u64, _fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
@@ -623,23 +634,19 @@ impl System for Least {
     }
 
     fn exit(&self, tag: u64, code: i32) -> ! {
-        self.ended.lock().unwrap().push((tag, Some(code)));
+        self.ended.lock().unwrap().push((tag, Ok(code)));
         runtime::thread::end()
     }
 
-    fn abort(&self, tag: u64) -> ! {
-        self.ended.lock().unwrap().push((tag, None));
+    fn fault(&self, tag: u64, fault: Fault) -> ! {
+        self.ended.lock().unwrap().push((tag, Err(fault)));
+        runtime::thread::cancel(tag);
         runtime::thread::end()
     }
 }
 
 /// Files, console and the end of activities go to the system that is installed.
 fn system_above() {
-    static LEAST: Least = Least {
-        content: Mutex::new((Vec::new(), 0)),
-        said: Mutex::new(Vec::new()),
-        ended: Mutex::new(Vec::new()),
-    };
     runtime::system::install(&LEAST);
     std::fs::write("/file", "some words").unwrap();
     assert_eq!(std::fs::read_to_string("/file").unwrap(), "some words");
@@ -671,8 +678,9 @@ fn system_above() {
         thread::sleep(Duration::from_millis(1));
     }
     ends.into_iter().for_each(std::mem::forget);
-    LEAST.ended.lock().unwrap().sort_unstable();
-    assert_eq!(*LEAST.ended.lock().unwrap(), [(5, Some(3)), (6, None)]);
+    let mut ended = std::mem::take(&mut *LEAST.ended.lock().unwrap());
+    ended.sort_by_key(|(tag, _)| *tag);
+    assert!(matches!(&ended[..], [(5, Ok(3)), (6, Err(Fault { kind: Kind::Abort, .. }))]), "{ended:?}");
     let said: Vec<u8> = LEAST.said.lock().unwrap().iter().flat_map(|(_, bytes)| bytes.clone()).collect();
     assert!(String::from_utf8_lossy(&said).contains("of activity 6"));
     assert!(LEAST.said.lock().unwrap().iter().all(|(tag, _)| *tag == 6));

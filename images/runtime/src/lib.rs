@@ -9,6 +9,7 @@
 //! program, std
 //!   abi           sys_* functions: arguments checked, numbers for errors
 //!   system        what the OS above supplies: files, the end of activities
+//!   fault         what ends an activity or the VM
 //!   thread, bell, card, regions, clock, console, exit, boot      for the OS above
 //!   threads | memory | devices | processor                 beneath
 //! ```
@@ -29,6 +30,7 @@ pub mod console;
 mod devices;
 mod entropy;
 pub mod exit;
+pub mod fault;
 mod memory;
 mod processor;
 pub mod system;

@@ -169,8 +169,11 @@ pub trait System: Sync {
     /// and ends the thread with [`crate::thread::end`].
     fn exit(&self, tag: u64, code: i32) -> !;
 
-    /// A thread of activity `tag` (not 0) aborted: it panicked, or ran out of memory.
-    fn abort(&self, tag: u64) -> !;
+    /// A thread of activity `tag` (not 0) did in its own code what ends the
+    /// activity: a fault, an abort (it panicked, perhaps, or ran out of memory).
+    /// Comes on that thread, on a stack that can be used. Tells whom it concerns
+    /// and ends the thread with [`crate::thread::end`].
+    fn fault(&self, tag: u64, fault: crate::fault::Fault) -> !;
 }
 
 const NONE: u8 = 0;

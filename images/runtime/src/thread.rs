@@ -58,8 +58,19 @@ pub fn cancel(activity: u64) {
 /// Runs a call of the OS on a program's thread: within it, the thread's waits
 /// are the OS's own and [`cancel`] does not end it. Whether it ends when the
 /// call is over, `then` says.
+///
+/// A thread whose stack has no room for a call overflows it here, not within.
 pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
-    scheduler::with_current(|thread| thread.calls.store(thread.calls.load(Relaxed) + 1, Relaxed));
+    let guard = scheduler::with_current(|own| {
+        let guard = own.lacks_room();
+        if guard.is_none() {
+            own.calls.store(own.calls.load(Relaxed) + 1, Relaxed);
+        }
+        guard
+    });
+    if let Some(guard) = guard.flatten() {
+        overflow(guard);
+    }
     let result = call();
     let ends = scheduler::with_current(|thread| {
         thread.calls.store(thread.calls.load(Relaxed) - 1, Relaxed);
@@ -73,6 +84,13 @@ pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
         end();
     }
     result
+}
+
+/// Writes to the guard page of the calling thread's stack.
+#[cold]
+fn overflow(guard: *mut u8) {
+    // SAFETY: nothing is there: the fault says that the stack is full.
+    unsafe { guard.write_volatile(0) };
 }
 
 /// What may become of a cancelled thread after a call of the OS.

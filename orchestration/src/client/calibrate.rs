@@ -60,7 +60,7 @@ impl Client {
             self.start(program, activities)?.finish(|output| written.extend(output.bytes), || false)?;
         let written = String::from_utf8_lossy(&written).trim().to_owned();
         match serde_json::from_str(&written) {
-            Ok(costs) if ended.failure().is_none() => Ok(costs),
+            Ok(costs) if ended.task_force.failure().is_none() => Ok(costs),
             _ => Err(CalibrateError::Failed(written)),
         }
     }

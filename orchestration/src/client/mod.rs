@@ -3,6 +3,7 @@
 //!
 //! * `calibrate`: measures what messages cost, and sets what distance adds.
 //! * `clock`: keeps the machine's time, and answers who asks for the host's ticks.
+//! * `fault`: what ended an activity, as people read it.
 //! * [`files`]: copies trees in and out, lists directories.
 //! * [`run`]: runs programs as task forces and takes their output.
 //! * [`host`]: the host as the messenger sees it.
@@ -11,6 +12,7 @@
 
 mod calibrate;
 mod clock;
+mod fault;
 pub mod files;
 pub mod host;
 mod monitor;
@@ -19,9 +21,11 @@ mod services;
 
 pub use calibrate::CalibrateError;
 
-use crate::machine::Machine;
+use crate::machine::{LastWords, Machine};
 use crate::machine_file::Locality;
+use crate::symbols::{Booted, Image};
 use kernel::messenger::{Messenger, Outcome, Refusal, Request, Service};
+use kernel::protocol::fault::Report;
 use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode, launcher};
 use std::collections::HashMap;
 use std::io;
@@ -41,10 +45,30 @@ pub struct Output {
     pub bytes: Vec<u8>,
 }
 
+/// What an activity says on its stream.
+enum Said {
+    /// It wrote something.
+    Output(Output),
+    /// It ended by a fault.
+    Fault(u16, Fault),
+}
+
+/// A fault as a VM reported it.
+#[derive(Debug)]
+pub struct Fault {
+    /// Which VM.
+    pub from: Incarnation,
+    /// What it says.
+    pub report: Report,
+    /// What it booted.
+    image: Option<Arc<Image>>,
+}
+
 /// A client of the operating system.
 pub struct Client {
     messenger: Arc<Messenger>,
     streams: Arc<Streams>,
+    last_words: LastWords,
     /// What distance shall cost.
     locality: Option<Locality>,
     _timekeeper: clock::Timekeeper,
@@ -54,18 +78,18 @@ pub struct Client {
 
 /// Who takes the output of which task force.
 #[derive(Default)]
-struct Streams(Mutex<HashMap<u64, SyncSender<Output>>>);
+struct Streams(Mutex<HashMap<u64, SyncSender<Said>>>);
 
 impl Streams {
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<u64, SyncSender<Output>>> {
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<u64, SyncSender<Said>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives output to whoever takes the stream; gives it back while there is
-    /// no room. What nobody takes any more is gone.
-    fn hand_on(&self, stream: u64, output: Output) -> Option<Output> {
-        match self.held().get(&stream)?.try_send(output) {
-            Err(TrySendError::Full(output)) => Some(output),
+    /// Gives what was said to whoever takes the stream; gives it back while
+    /// there is no room. What nobody takes any more is gone.
+    fn hand_on(&self, stream: u64, said: Said) -> Option<Said> {
+        match self.held().get(&stream)?.try_send(said) {
+            Err(TrySendError::Full(said)) => Some(said),
             _ => None,
         }
     }
@@ -78,36 +102,49 @@ const RETRY_NS: u64 = 5_000_000;
 struct LauncherService {
     messenger: Weak<Messenger>,
     streams: Arc<Streams>,
+    booted: Booted,
     ready: Box<dyn Fn(Incarnation) + Send + Sync>,
 }
 
 impl Service for LauncherService {
     fn serve(self: Arc<Self>, mut request: Request) -> Outcome {
-        let taken = || Outcome::reply(encode::<launcher::Response>(&()));
         match decode(request.body.bytes()) {
-            Ok(launcher::Request::Ready) => (self.ready)(request.from),
+            Ok(launcher::Request::Ready) => {
+                (self.ready)(request.from);
+                Outcome::reply(encode::<launcher::Response>(&()))
+            }
             Ok(launcher::Request::Output { bytes, .. }) if bytes.len() > launcher::MAX_OUTPUT => {
-                return Outcome::Refuse(Refusal::BeyondLimit);
+                Outcome::Refuse(Refusal::BeyondLimit)
             }
             Ok(launcher::Request::Output { stream, index, fd, bytes }) => {
-                let output = Output { index, fd, bytes: bytes.to_vec() };
-                if let Some(output) = self.streams.hand_on(stream, output) {
-                    return Outcome::Later(Box::pin(self.hand_on_later(stream, output)));
-                }
+                self.take(stream, Said::Output(Output { index, fd, bytes: bytes.to_vec() }))
             }
-            Err(_) => return Outcome::Refuse(Refusal::Undecodable),
+            Ok(launcher::Request::Fault { report, .. }) if !report.is_bounded() => {
+                Outcome::Refuse(Refusal::BeyondLimit)
+            }
+            Ok(launcher::Request::Fault { stream, index, report }) => {
+                let image = self.booted.of(request.from.peer);
+                self.take(stream, Said::Fault(index, Fault { from: request.from, report, image }))
+            }
+            Err(_) => Outcome::Refuse(Refusal::Undecodable),
         }
-        taken()
     }
 }
 
 impl LauncherService {
-    /// Answers when the output has been taken: so its writer waits.
-    async fn hand_on_later(self: Arc<Self>, stream: u64, output: Output) -> Body {
-        let mut left = Some(output);
-        while let (Some(output), Some(messenger)) = (left.take(), self.messenger.upgrade()) {
+    fn take(self: Arc<Self>, stream: u64, said: Said) -> Outcome {
+        match self.streams.hand_on(stream, said) {
+            None => Outcome::reply(encode::<launcher::Response>(&())),
+            Some(said) => Outcome::Later(Box::pin(self.hand_on_later(stream, said))),
+        }
+    }
+
+    /// Answers when what was said has been taken: so who says it waits.
+    async fn hand_on_later(self: Arc<Self>, stream: u64, said: Said) -> Body {
+        let mut left = Some(said);
+        while let (Some(said), Some(messenger)) = (left.take(), self.messenger.upgrade()) {
             messenger.sleep_until(messenger.now_ns() + RETRY_NS).await;
-            left = self.streams.hand_on(stream, output);
+            left = self.streams.hand_on(stream, said);
         }
         encode::<launcher::Response>(&()).into()
     }
@@ -136,6 +173,7 @@ impl Client {
         let service = LauncherService {
             messenger: Arc::downgrade(&messenger),
             streams: streams.clone(),
+            booted: machine.booted().clone(),
             ready: Box::new(ready),
         };
         messenger.serve(Pipe::Launcher, Arc::new(service));
@@ -145,8 +183,14 @@ impl Client {
         kernel::monitor::start(&messenger, move || clock::status(&page));
         let receiving = messenger.clone();
         std::thread::Builder::new().name("messenger".into()).spawn(move || receiving.run())?;
-        let locality = machine.file().locality;
-        Ok(Self { messenger, streams, locality, _timekeeper, calibrating: Mutex::new(()) })
+        Ok(Self {
+            messenger,
+            streams,
+            last_words: machine.last_words().clone(),
+            locality: machine.file().locality,
+            _timekeeper,
+            calibrating: Mutex::new(()),
+        })
     }
 }
 

@@ -1,11 +1,13 @@
 //! Runs programs as task forces and takes their output.
 
-use super::{Client, Output};
+use super::{Client, Fault, Output, Said};
 use crate::regions::random;
 use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::CallError;
-use kernel::protocol::tasks::{Program, Refusal, Reply, Request, Response, TaskForce, TaskForceId};
+use kernel::protocol::tasks::{
+    MAX_ACTIVITIES, Program, Refusal, Reply, Request, Response, TaskForce, TaskForceId,
+};
 use kernel::protocol::{Malformed, Peer, decode, encode};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -44,7 +46,16 @@ pub struct Started<'a> {
     client: &'a Client,
     id: TaskForceId,
     stream: u64,
-    output: Receiver<Output>,
+    output: Receiver<Said>,
+}
+
+/// A task force whose activities have all ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// How each of them ended.
+    pub task_force: TaskForce,
+    /// What those reported that ended by a fault, by index.
+    pub faults: BTreeMap<u16, Fault>,
 }
 
 impl Client {
@@ -106,7 +117,7 @@ impl Started<'_> {
         self,
         mut take: impl FnMut(Output),
         unwanted: impl Fn() -> bool,
-    ) -> Result<TaskForce, RunError> {
+    ) -> Result<Finished, RunError> {
         let (client, id) = (self.client, self.id);
         std::thread::scope(|scope| {
             // The end closes the stream, and with it the loop below.
@@ -116,10 +127,15 @@ impl Started<'_> {
                 ended
             });
             let mut killed = false;
-            let mut lines = Lines::default();
+            let (mut lines, mut faults) = (Lines::default(), BTreeMap::new());
             loop {
                 match self.output.recv_timeout(LOOK) {
-                    Ok(output) => lines.whole(output).into_iter().for_each(&mut take),
+                    Ok(Said::Output(output)) => lines.whole(output).into_iter().for_each(&mut take),
+                    Ok(Said::Fault(index, fault)) => {
+                        if index < MAX_ACTIVITIES {
+                            faults.entry(index).or_insert(fault);
+                        }
+                    }
                     Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => lines.rest().for_each(&mut take),
                 }
@@ -131,7 +147,7 @@ impl Started<'_> {
             }
             lines.last().for_each(&mut take);
             match ended.join().map_err(|_| RunError::Unexpected)?? {
-                Reply::Ended(task_force) => Ok(task_force),
+                Reply::Ended(task_force) => Ok(Finished { task_force, faults }),
                 _ => Err(RunError::Unexpected),
             }
         })

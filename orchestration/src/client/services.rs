@@ -1,13 +1,14 @@
 //! What commands ask of the operating system in the machine.
 
 use super::files::{Copied, Listed};
+use super::run::Finished;
 use super::{Client, Output};
 use crate::control::{
     Channels, Clocks, Entry, Location, Outcome, Replies, Reply, Run, ServiceError, Services,
 };
 use crate::distance::Calibration;
 use kernel::protocol::files::FileKind;
-use kernel::protocol::tasks::{Activity, End, Program, TaskForce};
+use kernel::protocol::tasks::{Activity, End, Program};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,8 @@ impl Services for Client {
             // Whether the client is gone is looked at below.
             let _ = replies.send(&Reply::Output { index, fd, bytes });
         };
-        let task_force = started.finish(take, || replies.is_gone()).map_err(failed)?;
-        Ok(self.outcome(&task_force))
+        let finished = started.finish(take, || replies.is_gone()).map_err(failed)?;
+        Ok(self.outcome(&finished))
     }
 
     fn copy(&self, from: &Location, to: &Location, replies: &Replies) -> Result<(), ServiceError> {
@@ -90,7 +91,7 @@ fn entry(Listed { entry, status, link }: Listed) -> Entry {
 
 impl Client {
     /// How a task force ended, as `cyanea run` says it.
-    fn outcome(&self, task_force: &TaskForce) -> Outcome {
+    fn outcome(&self, Finished { task_force, faults }: &Finished) -> Outcome {
         let Some((index, activity, end)) = task_force.failure() else {
             return Outcome { code: 0, message: None };
         };
@@ -98,7 +99,15 @@ impl Client {
         let message = match end {
             End::NodeDied => self.node_died(program, index, activity),
             End::Killed => format!("{program} was ended"),
-            End::Aborted => format!("{program}: activity {index} panicked on {}", self.node(activity)),
+            End::Faulted(kind) => {
+                let fault = faults.get(&(index as u16)).filter(|fault| fault.from == activity.node);
+                let who = format!("{program}: activity {index}");
+                match fault {
+                    Some(fault) => fault.told(&who, self.node(activity)),
+                    // Its report got lost with its VM, or comes from one that does not keep to the protocol.
+                    None => format!("{who} on {}: {kind}", self.node(activity)),
+                }
+            }
             End::Exited(code) => {
                 format!("{program}: activity {index} exited with code {code} on {}", self.node(activity))
             }
@@ -106,13 +115,17 @@ impl Client {
         let code = match end {
             // What the program says, as far as a process can say it.
             End::Exited(code) => u8::try_from(code & 0xff).ok().filter(|&code| code != 0).unwrap_or(1),
+            End::Faulted(kind) => kind.exit_code(),
             _ => 1,
         };
         Outcome { code, message: Some(message) }
     }
 
     fn node_died(&self, program: &str, index: usize, activity: Activity) -> String {
-        format!("{program}: activity {index} died with its node {}", self.node(activity))
+        let told = format!("{program}: activity {index} died with its node {}", self.node(activity));
+        let Some((death, lines)) = self.last_words.of(activity.node) else { return told };
+        let said: String = lines.iter().map(|line| format!("\n  {line}")).collect();
+        format!("{told}, which {death}:{said}")
     }
 
     fn node(&self, activity: Activity) -> &str {

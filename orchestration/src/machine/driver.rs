@@ -10,7 +10,7 @@ mod life;
 
 use super::{BootFailure, Event, Request, Shared, lock};
 use crate::vm::{Death, State};
-use kernel::protocol::Peer;
+use kernel::protocol::{Incarnation, Peer};
 use life::Vm;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -127,6 +127,12 @@ impl Driver {
     /// A VM's process has ended.
     fn reap(&mut self, index: usize) {
         if self.vms[index].reap() {
+            let vm = &self.vms[index];
+            if let State::Dead(death) = &vm.state {
+                // Before anybody can ask why.
+                let who = Incarnation { peer: vm.peer, generation: vm.generation };
+                self.shared.last_words.note(who, death, &vm.console.last_lines());
+            }
             self.tell(index);
             self.after_death(index);
         }

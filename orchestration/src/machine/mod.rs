@@ -23,8 +23,10 @@
 //! closes: that is also what it sees of a machine that did not come up.
 
 mod driver;
+mod last_words;
 mod status;
 
+pub use last_words::LastWords;
 pub use status::{
     BootFailure, Event, KillError, MachineStatus, Options, PartitionError, Progress, Readiness, StartError,
     VmStatus,
@@ -37,6 +39,7 @@ use crate::image::Images;
 use crate::machine_file::MachineFile;
 use crate::placement::{Topology, Wanted};
 use crate::regions::Regions;
+use crate::symbols::Booted;
 use ivshmem::layout::{LifeState, Liveness};
 use ivshmem::server::Bells;
 use kernel::membership::Membership;
@@ -61,6 +64,9 @@ pub struct Machine {
 struct Shared {
     file: MachineFile,
     images: Images,
+    /// What each VM booted, to tell what its addresses are.
+    booted: Booted,
+    last_words: LastWords,
     options: Options,
     /// Started with the machine.
     clock: HostClock,
@@ -205,6 +211,16 @@ impl Machine {
         &self.handle.shared.clock
     }
 
+    /// What each VM booted.
+    pub fn booted(&self) -> &Booted {
+        &self.handle.shared.booted
+    }
+
+    /// What VMs said that died of a fault of their own.
+    pub fn last_words(&self) -> &LastWords {
+        &self.handle.shared.last_words
+    }
+
     /// Everybody's bells, to ring peers with.
     pub fn bells(&self) -> &Bells {
         &self.handle.shared.bells
@@ -339,6 +355,8 @@ impl Shared {
         Ok(Self {
             file: file.clone(),
             images,
+            booted: Booted::default(),
+            last_words: LastWords::default(),
             options,
             clock,
             regions,

@@ -6,16 +6,22 @@
 //! be what backs files, so it is kept small: after [`LOG_BYTES`] what was
 //! written so far moves to `NAME.old.log`, and what moved before is gone.
 
+use crate::symbols::Image;
+use ivshmem::fault::Backtrace;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 /// Bytes after which a log starts anew.
 pub const LOG_BYTES: usize = 1 << 20;
 /// Lines remembered for reports.
-pub const LAST_LINES: usize = 20;
+pub const LAST_LINES: usize = 40;
+/// Backtraces of one life whose addresses are looked up: a VM that writes more
+/// of them is not to keep the launcher busy.
+const MOST_BACKTRACES: usize = 100;
 /// Bytes after which a line is taken for ended.
 const LINE_BYTES: usize = 4096;
 
@@ -29,6 +35,10 @@ pub struct Console {
     /// Unfinished lines: of the VM's console, and of QEMU's own complaints.
     unfinished: [Vec<u8>; 2],
     followers: Vec<Sender<String>>,
+    /// What the VM booted.
+    image: Option<Arc<Image>>,
+    /// How many of its backtraces were looked up in this life.
+    backtraces: usize,
 }
 
 impl Console {
@@ -42,6 +52,8 @@ impl Console {
             last: VecDeque::new(),
             unfinished: Default::default(),
             followers: Vec::new(),
+            image: None,
+            backtraces: 0,
         })
     }
 
@@ -71,9 +83,10 @@ impl Console {
         self.line(format!("-- {text}"));
     }
 
-    /// Forgets the last lines: the next life has its own.
-    pub fn start_life(&mut self) {
+    /// Forgets the last lines: the next life, of this image, has its own.
+    pub fn start_life(&mut self, image: Option<Arc<Image>>) {
         self.last.clear();
+        (self.image, self.backtraces) = (image, 0);
     }
 
     /// The last lines of this life.
@@ -93,7 +106,19 @@ impl Console {
         let bytes = std::mem::take(&mut self.unfinished[output]);
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end_matches('\r');
+        let backtrace = Backtrace::parse(text).filter(|_| output == 0);
         self.line(if output == 0 { text.to_owned() } else { format!("qemu: {text}") });
+        if let Some(backtrace) = backtrace {
+            self.explain(&backtrace);
+        }
+    }
+
+    /// Writes below a backtrace what its addresses stand for.
+    fn explain(&mut self, backtrace: &Backtrace) {
+        self.backtraces += 1;
+        let image = self.image.clone().filter(|_| self.backtraces <= MOST_BACKTRACES);
+        let lines = image.map_or_else(Vec::new, |image| image.lines(backtrace.addresses()));
+        lines.into_iter().for_each(|line| self.line(format!("  {line}")));
     }
 
     fn line(&mut self, line: String) {

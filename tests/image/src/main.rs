@@ -3,6 +3,7 @@
 
 mod clocks;
 mod cores;
+mod faults;
 mod files;
 mod isolation;
 mod life;
@@ -20,6 +21,9 @@ fn main() {
         program!("cores", cores::cores),
         program!("locker", life::locker),
         program!("panicker", life::panicker),
+        program!("faulty", faults::faulty),
+        program!("rounds", faults::rounds),
+        program!("patient", faults::patient),
         program!("exit", life::exit),
         program!("sleeper", life::sleeper),
         program!("spinner", life::spinner),

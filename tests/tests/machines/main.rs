@@ -8,6 +8,7 @@ mod clocks;
 mod copies;
 mod cores;
 mod distance;
+mod faults;
 mod guide;
 mod hostile;
 mod hosts;

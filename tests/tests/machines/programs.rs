@@ -31,9 +31,10 @@ fn programs_end_in_every_way_and_the_machine_goes_on() {
     }
     // One of four panics; the three that sleep are ended.
     let ended = machine.call(&["run", "--activities", "4", "panicker"]);
-    assert_eq!(ended.code(), Some(1));
-    assert!(ended.err.contains("activity 0 panics on purpose"), "{}", ended.err);
-    assert!(ended.err.ends_with("cyanea: panicker: activity 0 panicked on node-a0\n"), "{}", ended.err);
+    assert_eq!(ended.code(), Some(101));
+    let told = "on node-a0): panicked at tests/image/src/life.rs:";
+    assert!(ended.err.contains("cyanea: panicker: activity 0 (thread 'panicker' "), "{}", ended.err);
+    assert!(ended.err.contains(told), "{}", ended.err);
     goes_on(&machine);
     let refused = machine.call(&["run", "no-such-program"]).sentence();
     assert!(
@@ -156,7 +157,7 @@ fn a_reader_that_goes_away_ends_the_program() {
 #[test]
 fn who_ends_with_a_console_lock_held_leaves_it_to_the_next() {
     let machine = Machine::up(TWO_CLUSTERS);
-    for (way, code) in [("panic", 1), ("exit", 0), ("wait", 3), ("panic", 1)] {
+    for (way, code) in [("panic", 101), ("exit", 0), ("wait", 3), ("panic", 101)] {
         let ended = machine.call(&["run", "--activities", "4", "locker", way]);
         assert_eq!(ended.code(), Some(code), "{way}: {}", ended.err);
         goes_on(&machine);

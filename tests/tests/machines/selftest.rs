@@ -61,14 +61,14 @@ fn a_page_is_protected_from_all_cores() {
 #[test]
 fn what_ends_a_vm_ends_it_with_a_line_that_says_so() {
     for (word, code, line) in [
-        ("overflow", FAULT, ", stack overflow, rip "),
-        ("overflow-thread", FAULT, ", stack overflow, rip "),
-        ("null", FAULT, "fault: page fault writing 0x8, null pointer, rip "),
-        ("text", FAULT, "fault: page fault writing "),
-        ("constant", FAULT, "fault: page fault writing "),
-        ("protected", FAULT, "fault: page fault writing 0x6800"),
-        ("execute", FAULT, "fault: page fault executing "),
-        ("divide", FAULT, "fault: divide error "),
+        ("overflow", FAULT, "fault: stack overflow: writing 0x7"),
+        ("overflow-thread", FAULT, "fault: stack overflow: writing 0x7"),
+        ("null", FAULT, "fault: null pointer: writing 0x8, thread 1, activity 7\n"),
+        ("text", FAULT, "fault: protected memory: writing 0x2"),
+        ("constant", FAULT, "fault: protected memory: writing 0x"),
+        ("protected", FAULT, "fault: protected memory: writing 0x6800"),
+        ("execute", FAULT, "fault: protected memory: executing 0x"),
+        ("divide", FAULT, "fault: divide error, thread 1, activity 0\n"),
         ("panic", PANIC, "as was asked for"),
         ("oom", OUT_OF_MEMORY, "memory allocation of 1048576 bytes failed"),
     ] {
@@ -77,6 +77,7 @@ fn what_ends_a_vm_ends_it_with_a_line_that_says_so() {
         println!("{word}: {:?}: {}", ended.code(), said.trim_end().replace('\n', " | "));
         assert_eq!(ended.code(), code, "{word}: {said}");
         assert!(said.contains(line), "{word}: {said}");
+        assert!(said.contains("\nbacktrace: 0x2"), "{word}: {said}");
         assert!(!said.contains("selftest: "), "{word}: {said}");
     }
 }

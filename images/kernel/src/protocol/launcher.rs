@@ -1,5 +1,6 @@
 //! The pipe of the launcher, peer 0: how a VM reports to the host.
 
+use super::fault::Report;
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of output in one request.
@@ -21,6 +22,15 @@ pub enum Request<'a> {
         /// What it wrote, at most [`MAX_OUTPUT`].
         #[serde(borrow, with = "serde_bytes")]
         bytes: &'a [u8],
+    },
+    /// A fault that ends an activity, after what it wrote before.
+    Fault {
+        /// The stream that the task force's creator named.
+        stream: u64,
+        /// Which activity.
+        index: u16,
+        /// What happened.
+        report: Report,
     },
 }
 

@@ -4,6 +4,7 @@
 //! `Request` types below in postcard; its reply is the `Response` of the same
 //! file. Who sent it is known from the ring it came through.
 
+pub mod fault;
 pub mod files;
 pub mod launcher;
 pub mod monitor;

@@ -4,6 +4,7 @@
 //! Any activity of `tasks` answers any request, and every request may be sent
 //! again with the same request id.
 
+use super::fault::Kind;
 use super::{Incarnation, Peer};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -73,8 +74,8 @@ pub enum Request {
 pub enum End {
     /// It returned or called `exit`, with this code.
     Exited(i32),
-    /// It panicked or aborted.
-    Aborted,
+    /// It panicked, aborted, or did what cannot be gone on from.
+    Faulted(Kind),
     /// It was ended on request, or because another activity of its task force ended badly.
     Killed,
     /// Its node died.
@@ -92,7 +93,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(f, "exited with code {code}"),
-            Self::Aborted => write!(f, "panicked"),
+            Self::Faulted(kind) => write!(f, "ended: {kind}"),
             Self::Killed => write!(f, "was ended"),
             Self::NodeDied => write!(f, "died with its node"),
         }
@@ -126,7 +127,7 @@ impl TaskForce {
     pub fn failure(&self) -> Option<(usize, Activity, End)> {
         let rank = |end: End| match end {
             End::NodeDied => 0,
-            End::Aborted | End::Exited(_) => 1,
+            End::Faulted(_) | End::Exited(_) => 1,
             End::Killed => 2,
         };
         let ends = self.activities.iter().enumerate();

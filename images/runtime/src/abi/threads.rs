@@ -5,11 +5,11 @@ use crate::clock;
 use crate::exit::{ExitCode, exit};
 use crate::processor::cores;
 use crate::system::{self, Errno};
-use crate::thread;
 use crate::threads::futex::{self, NotWoken};
 use crate::threads::scheduler;
 use crate::threads::thread::{Priority, ThreadId};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::{fault, thread};
+use core::sync::atomic::AtomicU32;
 use hermit_abi::{FUTEX_RELATIVE_TIMEOUT, timespec};
 
 /// Stack bytes of a thread made by `sys_spawn`, which does not say.
@@ -189,11 +189,5 @@ extern "C" fn sys_exit(code: i32) -> ! {
 /// Tested: selftest::system_above
 #[unsafe(no_mangle)]
 extern "C" fn sys_abort() -> ! {
-    match (thread::activity(), system::installed()) {
-        (tag @ 1.., Some(system)) => system.abort(tag),
-        _ => {
-            let out_of_memory = scheduler::with_current(|thread| thread.allocation_failed.load(Relaxed));
-            exit(if out_of_memory == Some(true) { ExitCode::OutOfMemory } else { ExitCode::Panic })
-        }
-    }
+    fault::abort()
 }

@@ -9,7 +9,7 @@
 
 use super::entry::{self, TRAMPOLINE};
 use crate::memory::PAGE;
-use crate::memory::paging::{self, Fault, OutOfFrames};
+use crate::memory::paging::{self, Met, OutOfFrames};
 use crate::processor::cores::{self, CORES, MAX_CORES};
 use crate::processor::descriptors::{self, STACK, STACK_COUNT};
 use crate::processor::{apic, shootdown};
@@ -77,7 +77,7 @@ pub fn start_others() -> Result<(), OutOfFrames> {
 /// A stack of [`STACK`] bytes with a guard page below, all of it mapped: its top.
 fn stack() -> Result<usize, OutOfFrames> {
     let range = paging::reserve_stack(STACK)?;
-    match range.clone().step_by(PAGE).all(|page| paging::resolve(page) == Fault::Grown) {
+    match range.clone().step_by(PAGE).all(|page| paging::resolve(page) == Met::Grown) {
         true => Ok(range.end),
         false => Err(OutOfFrames),
     }

@@ -9,7 +9,8 @@
 //! The first frames stand beside the image and the heap's beginning: hosts give
 //! a VM memory in pages of 2 MiB, and a VM that does little touches only one.
 //! The heap leaves [`RESERVE`] bytes, so that a program that used up the heap
-//! takes no stack from the others; where even these are gone, a frame is taken
+//! takes no stack from the others, and programs leave [`FOR_SYSTEM`] bytes of it
+//! to the OS, which goes on when they are out of memory; where even these are gone, a frame is taken
 //! from what is free within the heap. Frames given back wait in a list that is
 //! written into the frames themselves, or go back into the heap. Nothing is
 //! touched before it is handed out.
@@ -22,6 +23,8 @@ use core::ops::Range;
 
 /// Bytes of each stretch that the heap leaves to the frames.
 const RESERVE: usize = 256 * 1024;
+/// Bytes of each stretch that programs leave to the OS's own heap.
+const FOR_SYSTEM: usize = 256 * 1024;
 /// Bytes of the frames that come first.
 const FIRST: usize = 512 * 1024;
 /// A frame, as the heap sees it.
@@ -128,11 +131,12 @@ pub unsafe fn give(frame: usize) {
 }
 
 /// Room for the heap: `wanted` bytes if there are as many in one piece, else at
-/// least `needed`. It adjoins the room given before wherever it can.
-pub fn take_room(needed: usize, wanted: usize) -> Option<Room> {
+/// least `needed`; for the OS, from what is left to it as well. It adjoins the room given before wherever it can.
+pub fn take_room(needed: usize, wanted: usize, for_system: bool) -> Option<Room> {
     FRAMES.with(|frames| {
         let needed = needed.next_multiple_of(PAGE);
-        let room = |stretch: &Range<usize>| stretch.len().saturating_sub(RESERVE);
+        let reserve = if for_system { RESERVE } else { RESERVE + FOR_SYSTEM };
+        let room = |stretch: &Range<usize>| stretch.len().saturating_sub(reserve);
         let stretch = frames.stretches.iter_mut().find(|stretch| room(stretch) >= needed)?;
         let bytes = room(stretch).min(wanted.next_multiple_of(PAGE));
         let range = stretch.start..stretch.start + bytes;

@@ -8,6 +8,8 @@
 use super::frames;
 use super::recent::Class;
 use crate::processor::critical::Locked;
+use crate::threads::scheduler;
+use crate::threads::thread::Own;
 use core::alloc::Layout;
 use core::ptr::{NonNull, copy_nonoverlapping, null_mut};
 use talc::base::Talc;
@@ -22,6 +24,8 @@ const GROWTH: usize = 256 * 1024;
 struct Ram {
     /// The end of the room claimed last.
     end: Option<NonNull<u8>>,
+    /// The OS asks, and gets from what programs leave to it.
+    for_system: bool,
 }
 
 // SAFETY: the pointer is only used by the talc that owns this source, under the lock.
@@ -32,7 +36,7 @@ unsafe impl Source for Ram {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
         // Room for the allocation, its alignment, and talc's own tags and lists.
         let needed = layout.size().checked_add(layout.align()).ok_or(())?.checked_add(8192).ok_or(())?;
-        let room = frames::take_room(needed, needed.max(GROWTH)).ok_or(())?.range;
+        let room = frames::take_room(needed, needed.max(GROWTH), talc.source.for_system).ok_or(())?.range;
         if let Some(end) = talc.source.end
             && room.start.wrapping_sub(end.as_ptr() as usize) < talc::base::CHUNK_UNIT
         {
@@ -54,7 +58,7 @@ struct Heap(Talc<Ram, DefaultBinning>);
 // SAFETY: the heap is reached under its lock only.
 unsafe impl Send for Heap {}
 
-static HEAP: Locked<Heap> = Locked::new(Heap(Talc::new(Ram { end: None })));
+static HEAP: Locked<Heap> = Locked::new(Heap(Talc::new(Ram { end: None, for_system: false })));
 
 /// Memory of the given layout, or null if there is none.
 #[inline]
@@ -71,7 +75,24 @@ pub fn allocate(layout: Layout) -> *mut u8 {
 #[inline(never)]
 fn from_talc(layout: Layout) -> *mut u8 {
     // SAFETY: the size is not zero.
-    HEAP.with(|heap| unsafe { heap.0.allocate(layout) }).map_or(null_mut(), NonNull::as_ptr)
+    let found = HEAP.with(|heap| unsafe { heap.0.allocate(layout) }).or_else(|| for_system(layout));
+    found.map_or(null_mut(), NonNull::as_ptr)
+}
+
+/// Memory from what programs leave to the OS, if it is the OS that asks: so it
+/// can report that an activity has used up the rest.
+#[cold]
+fn for_system(layout: Layout) -> Option<NonNull<u8>> {
+    if scheduler::with_current(Own::is_in_own_code) == Some(true) {
+        return None;
+    }
+    HEAP.with(|heap| {
+        heap.0.source.for_system = true;
+        // SAFETY: whoever calls this asks for more than nothing.
+        let found = unsafe { heap.0.allocate(layout) };
+        heap.0.source.for_system = false;
+        found
+    })
 }
 
 /// The address of memory of the given layout that is free within the heap as it

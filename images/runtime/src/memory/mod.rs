@@ -7,7 +7,7 @@ pub mod paging;
 mod recent;
 mod routines;
 
-pub use routines::choose as choose_routines;
+pub use routines::{choose as choose_routines, is_routine};
 
 /// Bytes of a page and of a frame.
 pub const PAGE: usize = 4096;

@@ -81,15 +81,17 @@ pub struct OutOfFrames;
 
 /// What a page fault met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Met {
     /// A stack's next page, which is mapped now.
     Grown,
     /// A stack's next page, for which there is no frame.
     OutOfFrames,
     /// The guard page below a stack.
-    StackOverflow,
-    /// An address where nothing is, or that may not be used so.
-    Invalid,
+    StackGuard,
+    /// A page that has a frame and may not be used at all.
+    Protected,
+    /// An address where nothing is.
+    Nothing,
 }
 
 /// The tables, and how far the windows have been given out.
@@ -363,25 +365,46 @@ pub fn unmap_page(page: usize) -> Option<usize> {
 
 /// What is at `address`, where a page fault happened; maps the page if it is a
 /// stack's next one.
-pub fn resolve(address: usize) -> Fault {
-    if !(STACKS..STACKS_END).contains(&address) {
-        return Fault::Invalid;
-    }
+pub fn resolve(address: usize) -> Met {
     SPACE.with(|space| {
-        let Some(entry) = space.find(address) else { return Fault::Invalid };
+        let Some(entry) = space.find(address) else { return Met::Nothing };
         let flags = entry.flags();
+        if flags.contains(KEPT) {
+            return Met::Protected;
+        }
+        if !(STACKS..STACKS_END).contains(&address) {
+            return Met::Nothing;
+        }
         if flags.contains(GUARD) {
-            return Fault::StackOverflow;
+            return Met::StackGuard;
         }
         if flags.contains(Flags::PRESENT) {
             // Another core met the same page at the same moment, and was first.
-            return Fault::Grown;
+            return Met::Grown;
         }
         if !flags.contains(DEMAND) {
-            return Fault::Invalid;
+            return Met::Nothing;
         }
-        let Some(frame) = frames::take() else { return Fault::OutOfFrames };
+        let Some(frame) = frames::take() else { return Met::OutOfFrames };
         entry.set_addr(PhysAddr::new(frame as u64), Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE);
-        Fault::Grown
+        Met::Grown
     })
+}
+
+/// The word at `address`, a multiple of 8, if it is in a 4 KiB page that is
+/// there: all stacks are in such. For whoever looks at a stack that may be spoilt.
+pub fn read(address: u64) -> Option<u64> {
+    // An impossible address would be found by its lower bits.
+    let address = VirtAddr::try_new(address).ok().filter(|address| address.is_aligned(8u64))?;
+    let there = SPACE.try_with(|space| {
+        let entry = space.find(address.as_u64() as usize);
+        entry.is_some_and(|entry| entry.flags().contains(Flags::PRESENT))
+    });
+    // SAFETY: aligned, and the page is there; whatever it holds is a number.
+    there.filter(|&there| there).map(|_| unsafe { address.as_ptr::<u64>().read_volatile() })
+}
+
+/// Whether the image has code at `address`.
+pub fn is_code(address: u64) -> bool {
+    (&raw const image_start as u64..&raw const constants_start as u64).contains(&address)
 }

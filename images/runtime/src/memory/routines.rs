@@ -11,6 +11,16 @@ use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 /// Not 0: string instructions are fast.
 static FAST_STRINGS: AtomicU8 = AtomicU8::new(0);
 
+unsafe extern "C" {
+    safe static routines_start: u8;
+    safe static routines_end: u8;
+}
+
+/// Whether an address is in one of the routines: they keep no frame.
+pub fn is_routine(address: usize) -> bool {
+    (&raw const routines_start as usize..&raw const routines_end as usize).contains(&address)
+}
+
 /// Chooses the routines: with string instructions or without.
 pub fn choose(fast_strings: bool) {
     FAST_STRINGS.store(u8::from(fast_strings), Relaxed);
@@ -25,7 +35,16 @@ global_asm!(
 .globl memcmp
 .globl bcmp
 .globl strlen
+.globl routines_start
+.globl routines_end
+.type memcpy, @function
+.type memmove, @function
+.type memset, @function
+.type memcmp, @function
+.type bcmp, @function
+.type strlen, @function
 
+routines_start:
 # memmove(rdi: target, rsi: source, rdx: bytes) -> rax
 .align 16
 memmove:
@@ -193,6 +212,7 @@ strlen:
     inc rax
     jmp 1b
 2:  ret
+routines_end:
 "#,
     fast_strings = sym FAST_STRINGS,
 );

@@ -29,6 +29,9 @@ use x86_64::instructions::interrupts;
 /// Bytes of stack that a section may use.
 pub const STACK_AHEAD: usize = 8192;
 
+/// Looks at a lock after which [`Locked::try_with`] gives up.
+const MOST_LOOKS: u32 = 1 << 20;
+
 /// Interrupts are off while it lives; then they are as they were before.
 pub struct Section {
     were_enabled: bool,
@@ -100,6 +103,23 @@ impl<T> Locked<T> {
         // SYNC: locked-handover, with `acquire`.
         self.holder.store(0, Release);
         result
+    }
+
+    /// As [`Locked::with`], but `None` if this core is inside already, or another
+    /// one for very long: for whoever reports a fault in the midst of things.
+    pub fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let _section = enter();
+        let own = cores::index() as u32 + 1;
+        let mut looks = 0..MOST_LOOKS;
+        // SYNC: locked-handover, with the releases here and in `with`.
+        while let Err(holder) = self.holder.compare_exchange_weak(0, own, Acquire, Relaxed) {
+            looks.next().filter(|_| holder != own)?;
+            core::hint::spin_loop();
+        }
+        // SAFETY: interrupts are off and `holder` was 0, so nobody else has a reference.
+        let result = f(unsafe { &mut *self.value.get() });
+        self.holder.store(0, Release);
+        Some(result)
     }
 
     /// Waits until no core is inside, and goes in.

@@ -5,6 +5,7 @@
 //! [`dispatch`] runs with interrupts off. It may return (the interrupted code
 //! goes on), or save the interrupted thread elsewhere and resume another one.
 
+use super::descriptors::{CODE, DATA};
 use super::{apic, cores, faults, shootdown};
 use crate::{devices, threads};
 use core::arch::{global_asm, naked_asm};
@@ -17,6 +18,8 @@ pub const BELL: u8 = 0x41;
 pub const LOOK: u8 = 0x42;
 /// Vector of interrupts that went away before they were taken.
 pub const SPURIOUS: u8 = 0xff;
+/// RFLAGS with interrupts on.
+pub const INTERRUPTS_ON: u64 = 0x202;
 /// All vectors that have a gate.
 pub const VECTORS: [u8; 36] = {
     let mut vectors = [0; 36];
@@ -59,6 +62,23 @@ pub struct TrapFrame {
     pub rflags: u64,
     pub rsp: u64,
     pub ss: u64,
+}
+
+impl TrapFrame {
+    /// Where a function begins, called with the address of what lies at the end
+    /// of its stack, a multiple of 16. Interrupts will be on.
+    pub fn at(function: unsafe extern "C" fn(usize) -> !, top: usize) -> Self {
+        Self {
+            rip: function as usize as u64,
+            rdi: top as u64,
+            // As if it had been called.
+            rsp: top as u64 - 8,
+            rflags: INTERRUPTS_ON,
+            cs: CODE,
+            ss: DATA,
+            ..Self::default()
+        }
+    }
 }
 
 /// What FXSAVE saves: x87, MMX and SSE.

@@ -11,17 +11,15 @@
 //! waits for the new one. So no two cores wait for one another.
 
 use super::thread::Thread;
+use crate::memory::paging;
 use crate::processor::cores::{self, STACK_TOP};
 use crate::processor::descriptors::{CODE, DATA};
-use crate::processor::traps::{self, FloatState, TrapFrame};
+use crate::processor::traps::{self, FloatState, INTERRUPTS_ON, TrapFrame};
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::FsBase;
-
-/// RFLAGS with interrupts on.
-const INTERRUPTS_ON: u64 = 0x202;
 
 /// A core runs it, or has not left it yet.
 const RUNNING: usize = 0;
@@ -56,6 +54,18 @@ impl Context {
             ..TrapFrame::default()
         };
         Self { state: AtomicUsize::new(INTERRUPTED), frame, float: FloatState::fresh() }
+    }
+
+    /// Where the thread goes on, and its frame; for one that does not run.
+    pub fn whereabouts(&self) -> Option<(u64, u64)> {
+        // SYNC: thread-left, with `save` and `Context::keep`.
+        match self.state.load(Acquire) {
+            RUNNING => None,
+            INTERRUPTED => Some((self.frame.rip, self.frame.rbp)),
+            // As `save` left it: control words, six registers, the last of which
+            // is the frame's, and where the caller goes on.
+            own => Some((paging::read(own as u64 + 56)?, paging::read(own as u64 + 48)?)),
+        }
     }
 
     /// Keeps where an interrupted thread goes on.

@@ -75,6 +75,8 @@ pub struct Queues {
     /// How many threads are ready, of each priority.
     ready: [usize; PRIORITIES],
     waiting: [List; BUCKETS],
+    /// Since the last look for a deadlock, something happened that may have made one.
+    pub suspect: bool,
 }
 
 // SAFETY: the stacks and contexts in it belong to it alone.
@@ -113,6 +115,7 @@ impl Queues {
             online: 1,
             ready: [0; PRIORITIES],
             waiting: [List::new(LinkKind::Queue); BUCKETS],
+            suspect: false,
         }
     }
 
@@ -414,6 +417,7 @@ impl Queues {
         if let Some(deadline) = deadline {
             self.add_sleeper(index, deadline);
         }
+        self.suspect |= self.running().waits_for_threads();
     }
 
     fn add_sleeper(&mut self, index: Index, deadline: u64) {

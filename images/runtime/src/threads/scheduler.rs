@@ -47,7 +47,7 @@ struct Next {
     to: *mut Thread,
 }
 
-static SCHEDULER: Locked<Queues> = Locked::new(Queues::new());
+pub(super) static SCHEDULER: Locked<Queues> = Locked::new(Queues::new());
 
 /// Ends the running thread's turn, wherever it has been put, and picks the next.
 fn next(queues: &mut Queues) -> Next {
@@ -76,7 +76,7 @@ pub fn spawn(
 ) -> Option<ThreadId> {
     let stack = Stack::new(stack_bytes).ok()?;
     let mut thread = Box::new(Thread {
-        own: Own::new(),
+        own: Own { stack_start: stack.start(), ..Own::new() },
         priority,
         core: 0,
         begins_here: core.is_some(),
@@ -86,6 +86,7 @@ pub fn spawn(
         ended: Box::new(AtomicU32::new(0)),
         context: Context::fresh(begin, function, argument, stack.top),
         stack,
+        last_stack: None,
     });
     let id = SCHEDULER.with(|scheduler| {
         // Whoever cancels an activity finds the maker or, with that mark, the new thread.
@@ -120,6 +121,7 @@ pub fn end() -> ! {
         thread.ended.store(1, core::sync::atomic::Ordering::SeqCst);
         let address = core::ptr::from_ref(&*thread.ended) as usize;
         scheduler.wake(address, usize::MAX);
+        scheduler.suspect = true;
         let own = scheduler.own();
         own.ended = own.current.take();
     });
@@ -158,8 +160,7 @@ fn wait(deadline: Option<u64>, what: impl FnOnce(&mut Queues) -> Option<Waiting>
     if let Some((_, next)) = next {
         leave(next);
     }
-    let state = |own: &Own| (own.timed_out.load(Relaxed), own.must_end());
-    let (timed_out, ends) = with_current(state).unwrap_or_default();
+    let (timed_out, ends, deadlocked) = with_current(Own::after_wait).unwrap_or_default();
     if ends {
         if let (Some((Waiting::Futex(address), _)), false) = (next, timed_out) {
             // It may have been woken to go on with something that it will not
@@ -168,6 +169,10 @@ fn wait(deadline: Option<u64>, what: impl FnOnce(&mut Queues) -> Option<Waiting>
         }
         drop(section);
         crate::thread::end();
+    }
+    if deadlocked {
+        drop(section);
+        crate::fault::deadlock();
     }
     next.map(|_| timed_out)
 }
@@ -369,7 +374,7 @@ extern "C" fn idle_loop() -> ! {
             scheduler.table.remove(index)
         });
         drop(ended);
-        let to = SCHEDULER.with(Queues::pick);
+        let to = SCHEDULER.with(Queues::pick_or_break_deadlock);
         if !to.is_null() {
             // SAFETY: interrupts are off, and `to` was picked.
             unsafe { context::resume(to) }
@@ -384,4 +389,9 @@ extern "C" fn idle_loop() -> ! {
         interrupts::disable();
         shootdown::wake_up();
     }
+}
+
+/// Gives the calling thread a second stack, for its end.
+pub fn keep_last_stack(stack: Stack) {
+    SCHEDULER.with(|scheduler| scheduler.running().last_stack = Some(stack));
 }

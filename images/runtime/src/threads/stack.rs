@@ -25,8 +25,10 @@ use core::ptr::copy_nonoverlapping;
 const TLS_ALIGNMENT: usize = 64;
 /// Bytes of the control block.
 const CONTROL_BLOCK: usize = 64;
-/// The least stack, without thread-locals: the runtime's own calls need some.
-const LEAST: usize = 32 * 1024;
+/// Bytes that a call of the OS needs.
+pub const CALL: usize = 32 * 1024;
+/// The least stack, without thread-locals.
+const LEAST: usize = CALL + 32 * 1024;
 
 /// Most stacks that keep their frames, and most frames of each.
 const KEPT: usize = 8;
@@ -66,9 +68,10 @@ impl Stack {
         let range = reserve(size)?;
         let thread_pointer = range.end - CONTROL_BLOCK;
         let stack = Self { range, thread_pointer, top: thread_pointer - locals };
-        // The pages under the thread-locals, so that a lack of memory shows here.
-        for page in (stack.top / PAGE * PAGE..stack.range.end).step_by(PAGE) {
-            if paging::resolve(page) != paging::Fault::Grown {
+        // The pages under the thread-locals and the first of the stack, so that
+        // a lack of memory shows here.
+        for page in ((stack.top - PAGE) / PAGE * PAGE..stack.range.end).step_by(PAGE) {
+            if paging::resolve(page) != paging::Met::Grown {
                 return Err(OutOfFrames);
             }
         }
@@ -81,6 +84,13 @@ impl Stack {
             *(thread_pointer as *mut usize) = thread_pointer;
         }
         Ok(stack)
+    }
+}
+
+impl Stack {
+    /// Where it starts, above its guard page.
+    pub fn start(&self) -> usize {
+        self.range.start
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::list::{Index, Link};
-use super::stack::Stack;
+use super::stack::{self, Stack};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
@@ -72,9 +72,18 @@ pub struct Thread {
     pub context: Context,
     /// Its stack.
     pub stack: Stack,
+    /// The stack on which it ends, if it had to leave its own.
+    pub last_stack: Option<Stack>,
 }
 
 impl Thread {
+    /// Whether only another thread of an activity can end its wait: it waits for
+    /// no time to pass, and not in a call, for what the OS would tell it.
+    pub fn waits_for_threads(&self) -> bool {
+        let waits = matches!(self.waiting, Waiting::Futex(_)) && self.deadline.is_none();
+        waits && self.own.is_in_own_code()
+    }
+
     /// Whether it is ready or runs.
     pub fn is_ready(&self) -> bool {
         self.waiting == Waiting::No && self.ended.load(Relaxed) == 0
@@ -110,6 +119,10 @@ pub struct Own {
     pub allocation_failed: AtomicBool,
     /// The last error number that the ABI returned to it.
     pub error: AtomicI32,
+    /// All threads waited for one another: it is to report that.
+    pub deadlocked: AtomicBool,
+    /// Where its stack starts, above the guard page.
+    pub stack_start: usize,
 }
 
 impl Own {
@@ -124,6 +137,8 @@ impl Own {
             timed_out: AtomicBool::new(false),
             allocation_failed: AtomicBool::new(false),
             error: AtomicI32::new(0),
+            deadlocked: AtomicBool::new(false),
+            stack_start: 0,
         }
     }
 
@@ -145,6 +160,29 @@ impl Own {
     /// When it is ended wherever it is, if it is to end and goes on computing.
     pub fn last_moment(&self) -> Option<u64> {
         self.must_end().then(|| self.cancelled.load(Relaxed).saturating_add(COMPUTES))
+    }
+
+    /// Whether it is an activity's, and within no call of the OS.
+    pub fn is_in_own_code(&self) -> bool {
+        self.activity.load(Relaxed) != 0 && self.calls.load(Relaxed) == 0
+    }
+
+    /// What became of a wait: whether the deadline passed, whether the thread is
+    /// to end, whether it is to report a deadlock.
+    pub fn after_wait(&self) -> (bool, bool, bool) {
+        let deadlocked = self.deadlocked.load(Relaxed);
+        if deadlocked {
+            self.deadlocked.store(false, Relaxed);
+        }
+        (self.timed_out.load(Relaxed), self.must_end(), deadlocked)
+    }
+
+    /// An address of the guard page, if the calling thread, whose part this is,
+    /// has no room left on its stack for a call of the OS.
+    pub fn lacks_room(&self) -> Option<*mut u8> {
+        let mark = 0u8;
+        let (start, here) = (self.stack_start, &raw const mark as usize);
+        (start..start + stack::CALL).contains(&here).then(|| (start - 8) as *mut u8)
     }
 
     /// Whether it is to end now.
@@ -229,6 +267,11 @@ impl Table {
                 thread.as_ref().is_some_and(|t| t.own.activity.load(Relaxed) == activity)
             })
             .map(|(_, i)| i)
+    }
+
+    /// All threads and their places.
+    pub fn all(&self) -> impl Iterator<Item = (Index, &Thread)> {
+        (0..).zip(&self.threads).filter_map(|(index, thread)| Some((index, thread.as_deref()?)))
     }
 
     /// How many threads there are.

@@ -82,7 +82,8 @@ impl Vm {
     pub fn start(&mut self, shared: &Shared) {
         self.generation += 1;
         self.ended_for = None;
-        self.console.start_life();
+        let image = shared.booted.boots(self.peer, shared.images.of(self.plan.role));
+        self.console.start_life(image);
         if self.generation > 1 {
             self.console.note(&format!("{} starts again: generation {}", self.plan.name, self.generation));
         }
