@@ -8,6 +8,7 @@ pub mod elf;
 pub mod sample;
 
 use crate::machine_file::{MachineFile, Size};
+use crate::project::Tree;
 use elf::{Shape, Unfit};
 use kernel::membership::Role;
 use object::read::ReadCache;
@@ -15,8 +16,10 @@ use std::fs::File;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// Folder of the built images, seen from the folder of the launcher's executable.
+/// Folder of the built images, seen from the folder of the launcher's executable,
+/// and from that of the sources.
 const BESIDE_LAUNCHER: &str = "../guest/x86_64-unknown-hermit/release";
+const BELOW_SOURCES: &str = "target/guest/x86_64-unknown-hermit/release";
 
 /// Why an image is refused.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +90,8 @@ impl Images {
     }
 
     /// The built ones: in `folder` if that is given, else where
-    /// `$CYANEA_IMAGES` says, else beside the launcher's executable.
+    /// `$CYANEA_IMAGES` says, else beside the launcher's executable, else (if
+    /// that is installed elsewhere) below the sources that it was built from.
     pub fn find(folder: Option<&Path>) -> Self {
         if let Some(folder) = folder {
             return Self::in_folder(folder);
@@ -96,8 +100,11 @@ impl Images {
             return Self::in_folder(folder.as_ref());
         }
         let executable = std::env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
-        let folder = executable.parent().unwrap_or(Path::new(".")).join(BESIDE_LAUNCHER);
-        Self::in_folder(&folder)
+        let beside = executable.parent().unwrap_or(Path::new(".")).join(BESIDE_LAUNCHER);
+        match Tree::find() {
+            Ok(tree) if !beside.is_dir() => Self::in_folder(&tree.root().join(BELOW_SOURCES)),
+            _ => Self::in_folder(&beside),
+        }
     }
 
     /// These, but where the machine file names images of its own.

@@ -72,7 +72,8 @@ fn report(
 fn cyanea(bench: &Bench) -> Result<(String, usize)> {
     let up = Up::start(bench, MACHINE, "bench-node")?;
     let node = up.machine.vms().into_iter().find(|vm| vm.name.starts_with("node"));
-    let processor = node.and_then(|vm| vm.processors.first().copied()).context("the machine has no node")?;
+    let processor = node.and_then(|node| node.processors.first().copied());
+    let processor = processor.context("the machine's node is on no processor")?;
     Ok((up.run("same", &[&ROUNDS.to_string()])?, processor))
 }
 

@@ -124,7 +124,7 @@ impl Files {
         };
         if file.locked.load(Ordering::Relaxed) && Arc::strong_count(&file) == 1 {
             // Who waits for the lock may have it when this returns.
-            self.release(&file)?;
+            let _ = self.release(&file);
         }
         // Whoever still reads it on another thread gives it back then.
         drop(file);
@@ -293,7 +293,11 @@ impl Files {
                 let inner = [&directory[..], b"/", &name].concat();
                 match kind {
                     FileKind::Directory => waiting.push((inner, false)),
-                    FileKind::Regular | FileKind::Link => self.unlink(&inner)?,
+                    FileKind::Regular | FileKind::Link => match self.unlink(&inner) {
+                        // Somebody else removes it, too.
+                        Err(Errno::NOENT) => {}
+                        unlinked => unlinked?,
+                    },
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! A user's own crates: from `cyanea new` to output, whatever they are made of.
 
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -53,6 +54,21 @@ fn two_commands_from_nothing_to_output() {
         "{}",
         String::from_utf8_lossy(&cargo.stderr)
     );
+}
+
+#[test]
+fn ctrl_c_ends_the_program_and_its_machine() {
+    let host = Host::new();
+    host.call(&["new", "endless"]).well();
+    let text = "fn main() {\n    println!(\"here\");\n    loop {\n        std::thread::park();\n    }\n}\n";
+    fs::write(host.folder().join("endless/src/main.rs"), text).unwrap();
+    call(&host, &["build", "endless"]).well();
+    let mut running = Running::start(command(&host, &["run", "./endless"]));
+    running.wait_for("here\n");
+    running.signal(Signal::INT);
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(130), "{}", ended.err);
+    assert!(host.is_quiet() && host.state("").read_dir().unwrap().next().is_none());
 }
 
 /// A crate of two binaries, one of several files, with a build script.

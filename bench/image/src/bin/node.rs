@@ -93,6 +93,11 @@ fn bulk() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// What is measured on Linux as well: `same ROUNDS`.
+fn same() {
+    bench_same::measure(argument(0).parse().unwrap_or(1));
+}
+
 /// Blocks in the pool that one VM fills while the other one empties them, both
 /// polling: the least that handing bytes over between two VMs can cost.
 ///
@@ -148,11 +153,6 @@ impl Handover {
     fn reset(&self) {
         (0..Self::BLOCKS).for_each(|block| self.0[block * Self::BLOCK_WORDS].store(0, Release));
     }
-}
-
-/// What is measured on Linux as well: `same ROUNDS`.
-fn same() {
-    bench_same::measure(argument(0).parse().unwrap_or(1));
 }
 
 /// Reads a few bytes of a file over and over: `gap FILE MILLISECONDS` prints

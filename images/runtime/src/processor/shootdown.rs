@@ -73,8 +73,8 @@ pub fn ask() -> Call {
     Call(call)
 }
 
-/// Returns when every other core has forgotten what the page tables said before
-/// the call. The caller is inside of no `Locked`, with interrupts off.
+/// Returns when no other core remembers what the page tables said before the
+/// call. Interrupts are off, and the caller is inside of no `Locked`.
 pub fn elsewhere() {
     if cores::many() {
         ask().wait();

@@ -13,7 +13,7 @@
 //!                 ▼
 //!   operations  open, close, make, remove, rename        data  read, write, cut
 //!      │            │                                       │
-//!    path         openings   who holds what open, locked           map   file part -> block
+//!    path         openings   who has what open, locked  map   file part -> block
 //!      │            │                                       │
 //!    names        drain ─────── gives back what is not ── space  free blocks, inodes
 //!      └────────────┴── inode   needed any more ────────────┘
@@ -26,7 +26,8 @@
 //!   its end, or is a table of its pointers;
 //! * every inode is free, or has one name in one directory, or no name and at
 //!   least one opening; only the root has neither;
-//! * every name is found by its hash, and in its directory's list.
+//! * every name is found by its hash, and in its directory's list;
+//! * a file's locks exclude each other, and are of clients that have it open.
 //!
 //! What stands in the region is never trusted: numbers are checked where they
 //! become offsets (`layout`), walks have a bound, and what contradicts
