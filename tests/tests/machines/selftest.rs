@@ -54,7 +54,7 @@ fn a_fault_on_another_core_ends_the_vm() {
 #[test]
 fn a_page_is_protected_from_all_cores() {
     let ended = selftest_on(2, "protected-core");
-    assert!(ended.out.contains("fault: page fault writing 0x6800"), "{}", ended.out);
+    assert!(ended.out.contains("fault: protected memory: writing 0x6800"), "{}", ended.out);
     assert_eq!(ended.code(), FAULT);
 }
 
@@ -77,7 +77,7 @@ fn what_ends_a_vm_ends_it_with_a_line_that_says_so() {
         println!("{word}: {:?}: {}", ended.code(), said.trim_end().replace('\n', " | "));
         assert_eq!(ended.code(), code, "{word}: {said}");
         assert!(said.contains(line), "{word}: {said}");
-        assert!(said.contains("\nbacktrace: 0x2"), "{word}: {said}");
+        assert!(said.contains("\nbacktrace: 0x"), "{word}: {said}");
         assert!(!said.contains("selftest: "), "{word}: {said}");
     }
 }

@@ -62,6 +62,7 @@ impl Vm {
             ended: Box::new(AtomicU32::new(0)),
             context: Context,
             stack: Stack,
+            last_stack: None,
         });
         let (index, _) = self.queues.table.insert(thread).ok().expect("there is room");
         self.queues.place(index, if preference.is_some() { Affinity::Close } else { Affinity::None });

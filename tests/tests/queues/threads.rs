@@ -14,5 +14,6 @@ pub mod context {
 
 /// No stack either.
 pub mod stack {
+    pub const CALL: usize = 0;
     pub struct Stack;
 }
