@@ -1,5 +1,6 @@
 //! A UDP socket.
 
+use crate::socket::Readiness;
 use crate::stream::address;
 use kernel::errno::Errno;
 use smoltcp::iface::{SocketHandle, SocketSet};
@@ -97,11 +98,12 @@ impl Datagram {
         }
     }
 
-    /// Whether it can be read from, and written to.
-    pub fn readiness(&self, sockets: &SocketSet<'static>) -> (bool, bool) {
-        self.handle.map_or((false, true), |handle| {
+    /// What can be done without waiting.
+    pub fn readiness(&self, sockets: &SocketSet<'static>) -> Readiness {
+        let writable = Readiness { writable: true, ..Readiness::default() };
+        self.handle.map_or(writable, |handle| {
             let socket = sockets.get::<Socket<'_>>(handle);
-            (socket.can_recv(), socket.can_send())
+            Readiness { readable: socket.can_recv(), writable: socket.can_send(), ..writable }
         })
     }
 }

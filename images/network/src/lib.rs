@@ -34,3 +34,4 @@ mod wire;
 pub use names::{Lookup, known};
 pub use socket::{Kind, Readiness, Shutdown, Socket};
 pub use stack::Stack;
+pub use stream::BUFFER_BYTES;

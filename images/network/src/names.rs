@@ -70,7 +70,7 @@ impl Lookup {
     }
 
     /// Counts on when there may be an answer.
-    pub fn changes(&self) -> &Waiters {
+    pub fn changes(&self) -> &Arc<Waiters> {
         &self.changes
     }
 

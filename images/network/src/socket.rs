@@ -48,6 +48,8 @@ pub struct Readiness {
     pub writable: bool,
     /// The connection is over, or there never was one.
     pub over: bool,
+    /// It went wrong, and that was not told yet.
+    pub failed: bool,
 }
 
 /// A socket. Dropping it closes it; what it has sent still arrives.
@@ -316,16 +318,14 @@ impl Socket {
     pub fn readiness(&self) -> Readiness {
         self.stack.look(|inner| {
             let (entry, sockets) = inner.entry(self.id);
-            let (readable, writable, over) = match &mut entry.state {
-                State::Fresh => (false, true, true),
+            match &mut entry.state {
+                State::Fresh => Readiness { writable: true, over: true, ..Readiness::default() },
                 State::Stream(stream) => stream.readiness(sockets),
-                State::Listener(listener) => (listener.is_ready(sockets), false, false),
-                State::Datagram(datagram) => {
-                    let (readable, writable) = datagram.readiness(sockets);
-                    (readable, writable, false)
+                State::Listener(listener) => {
+                    Readiness { readable: listener.is_ready(sockets), ..Readiness::default() }
                 }
-            };
-            Readiness { readable, writable, over }
+                State::Datagram(datagram) => datagram.readiness(sockets),
+            }
         })
     }
 
@@ -356,9 +356,24 @@ impl Socket {
         self.with_stream(|socket| socket.set_nagle_enabled(!on));
     }
 
+    /// Whether the peer is asked every two hours if it is still there.
+    pub fn set_keep_alive(&self, on: bool) {
+        self.with_stream(|socket| socket.set_keep_alive(on.then_some(stream::KEEP_ALIVE)));
+    }
+
     /// How many routers may pass on what it sends; not 0.
     pub fn set_time_to_live(&self, hops: u8) {
         self.with_stream(|socket| socket.set_hop_limit(Some(hops.max(1))));
+    }
+
+    /// Closes it before it is dropped, whoever is about to use it: its port is free.
+    pub fn close(&self) {
+        // It cannot fail: nothing is waited for.
+        let _ = self.stack.enter(|inner| {
+            inner.end(self.id);
+            Ok(())
+        });
+        self.changes.wake_all();
     }
 
     /// Breaks the connection: the peer is told, nothing else is sent.

@@ -118,10 +118,7 @@ impl Stack {
 
     /// Does something with the sockets, and moves the packets that come of it,
     /// unless it could not be done.
-    pub(crate) fn enter<R>(
-        &self,
-        act: impl FnOnce(&mut Inner) -> Result<R, Errno>,
-    ) -> Result<R, Errno> {
+    pub(crate) fn enter<R>(&self, act: impl FnOnce(&mut Inner) -> Result<R, Errno>) -> Result<R, Errno> {
         let now = (self.clock)();
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.now_ns = now;
@@ -230,16 +227,18 @@ impl Inner {
     /// Forgets the connections that have ended.
     fn sweep(&mut self) {
         let Self { orphans, sockets, now_ns, .. } = self;
-        orphans.retain_mut(|(handle, until_ns)| match stream::ending(sockets, *handle, *now_ns >= *until_ns) {
-            Ending::Over => {
-                sockets.remove(*handle);
-                false
+        orphans.retain_mut(|(handle, until_ns)| {
+            match stream::ending(sockets, *handle, *now_ns >= *until_ns) {
+                Ending::Over => {
+                    sockets.remove(*handle);
+                    false
+                }
+                Ending::LastWord => {
+                    *until_ns = (*until_ns).min(now_ns.saturating_add(LAST_WORD_NS));
+                    true
+                }
+                Ending::UnderWay => true,
             }
-            Ending::LastWord => {
-                *until_ns = (*until_ns).min(now_ns.saturating_add(LAST_WORD_NS));
-                true
-            }
-            Ending::UnderWay => true,
         });
     }
 
@@ -279,10 +278,18 @@ impl Inner {
         (entry, &mut self.sockets)
     }
 
-    /// Forgets a socket. What it has sent still arrives.
+    /// Forgets a socket.
     pub fn remove(&mut self, id: usize) {
-        let Some(entry) = self.entries[id].take() else { return };
-        match entry.state {
+        self.end(id);
+        self.entries[id] = None;
+    }
+
+    /// Takes from a socket its connection and its port. What it has sent still arrives.
+    pub fn end(&mut self, id: usize) {
+        let (entry, _) = self.entry(id);
+        let fresh = if entry.is_datagram() { State::Datagram(Datagram::default()) } else { State::Fresh };
+        entry.bound = None;
+        match std::mem::replace(&mut entry.state, fresh) {
             State::Fresh => {}
             State::Stream(stream) => self.abandon(stream.handle, false),
             State::Listener(listener) => {
@@ -355,7 +362,8 @@ impl Inner {
         for _ in ANY_PORTS {
             let port = self.next_port;
             self.next_port = if port == *ANY_PORTS.end() { *ANY_PORTS.start() } else { port + 1 };
-            let ends = self.orphans.iter().any(|&(handle, _)| stream::port(&self.sockets, handle) == Some(port));
+            let ends =
+                self.orphans.iter().any(|&(handle, _)| stream::port(&self.sockets, handle) == Some(port));
             if !ends && !self.is_bound(is_datagram, None, port) {
                 return Ok(port);
             }

@@ -1,5 +1,6 @@
 //! A TCP connection: from the call for it until both directions have ended.
 
+use crate::socket::Readiness;
 use kernel::errno::Errno;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
@@ -7,8 +8,10 @@ use smoltcp::time::Duration;
 use smoltcp::wire::IpEndpoint;
 use std::net::{IpAddr, SocketAddrV4};
 
+/// How often a peer that says nothing is asked if it is still there, if it is at all.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(2 * 60 * 60);
 /// Bytes of a connection's buffer, each way.
-const BUFFER_BYTES: usize = 32 * 1024;
+pub const BUFFER_BYTES: usize = 32 * 1024;
 /// How long a call may go unanswered.
 pub const CALL_NS: u64 = 75_000_000_000;
 
@@ -222,18 +225,22 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether it can be read from (or its end seen), written to, and whether it is over.
-    pub fn readiness(&mut self, sockets: &mut SocketSet<'static>) -> (bool, bool, bool) {
-        if self.is_calling() && matches!(self.socket(sockets).state(), State::SynSent | State::SynReceived) {
-            return (false, false, false);
+    /// What can be done without waiting.
+    pub fn readiness(&mut self, sockets: &mut SocketSet<'static>) -> Readiness {
+        let state = self.socket(sockets).state();
+        if self.is_calling() && matches!(state, State::SynSent | State::SynReceived) {
+            return Readiness::default();
         }
+        let failed = self.error.is_some() || !self.told && self.is_broken(sockets);
         let deaf = self.deaf;
         let socket = self.socket(sockets);
-        let over = matches!(socket.state(), State::Closed | State::TimeWait);
-        let readable = deaf || socket.can_recv() || !socket.may_recv();
-        // A write that would fail does not wait either.
-        let writable = socket.can_send() || !socket.may_send();
-        (readable, writable, over)
+        Readiness {
+            readable: deaf || socket.can_recv() || !socket.may_recv(),
+            // A write that would fail does not wait either.
+            writable: socket.can_send() || !socket.may_send(),
+            over: matches!(state, State::Closed | State::TimeWait),
+            failed,
+        }
     }
 }
 

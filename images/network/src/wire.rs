@@ -45,13 +45,7 @@ fn address(packet: &[u8], at: usize) -> Option<Ipv4Addr> {
 impl Wire {
     pub fn new(card: Option<Box<dyn Card>>) -> Self {
         let frame = || Box::new([0; MAX_FRAME]);
-        Self {
-            card,
-            looped: VecDeque::new(),
-            current: Vec::new(),
-            incoming: frame(),
-            outgoing: frame(),
-        }
+        Self { card, looped: VecDeque::new(), current: Vec::new(), incoming: frame(), outgoing: frame() }
     }
 
     /// Whether there is anything beyond the node.

@@ -12,6 +12,8 @@ pub const OWN_HARDWARE: HardwareAddress = [0x52, 0x54, 0, b'C', b'y', 1];
 pub const GATEWAY_HARDWARE: HardwareAddress = [0x52, 0x55, 10, 0, 2, 2];
 /// The VM's address.
 pub const ADDRESS: [u8; 4] = [10, 0, 2, 15];
+/// The network that it is in.
+pub const NETWORK: [u8; 4] = [10, 0, 2, 0];
 /// Bits of an address that are the network's.
 pub const PREFIX: u8 = 24;
 /// The way to everywhere else; the host itself.

@@ -9,7 +9,7 @@ use super::{number, small_number, status};
 use crate::console;
 use crate::system::{self, Errno, FileKind, FileStatus, System};
 use crate::thread;
-use core::ffi::{CStr, c_char, c_void};
+use core::ffi::{CStr, c_char};
 use core::mem::offset_of;
 use hermit_abi::{dirent64, iovec, stat, timespec};
 
@@ -17,12 +17,12 @@ use hermit_abi::{dirent64, iovec, stat, timespec};
 const FIRST_FILE: i32 = 3;
 
 /// The OS above, for something it alone has.
-fn above(missing: Errno) -> Result<(u64, &'static dyn System), Errno> {
+pub(super) fn above(missing: Errno) -> Result<(u64, &'static dyn System), Errno> {
     system::installed().map(|system| (thread::activity(), system)).ok_or(missing)
 }
 
 /// The OS above, for a descriptor that must be a file's.
-fn above_for(fd: i32) -> Result<(u64, &'static dyn System), Errno> {
+pub(super) fn above_for(fd: i32) -> Result<(u64, &'static dyn System), Errno> {
     if fd < FIRST_FILE { Err(Errno::BAD_DESCRIPTOR) } else { above(Errno::BAD_DESCRIPTOR) }
 }
 
@@ -72,7 +72,7 @@ fn read(fd: i32, target: &mut [u8]) -> Result<usize, Errno> {
 ///
 /// # Safety
 /// They are the caller's, and initialised.
-unsafe fn bytes<'a>(start: *const u8, length: usize) -> &'a [u8] {
+pub(super) unsafe fn bytes<'a>(start: *const u8, length: usize) -> &'a [u8] {
     // SAFETY: the caller's promise.
     if start.is_null() { &[] } else { unsafe { core::slice::from_raw_parts(start, length) } }
 }
@@ -81,7 +81,7 @@ unsafe fn bytes<'a>(start: *const u8, length: usize) -> &'a [u8] {
 ///
 /// # Safety
 /// They are the caller's alone. They need not be initialised: nothing reads them here.
-unsafe fn bytes_mut<'a>(start: *mut u8, length: usize) -> &'a mut [u8] {
+pub(super) unsafe fn bytes_mut<'a>(start: *mut u8, length: usize) -> &'a mut [u8] {
     // SAFETY: the caller's promise.
     if start.is_null() { &mut [] } else { unsafe { core::slice::from_raw_parts_mut(start, length) } }
 }
@@ -300,24 +300,4 @@ fn put_entries(entries: &[system::DirectoryEntry], target: &mut [u8]) -> Result<
         record[NAME..NAME + entry.name.len()].copy_from_slice(&entry.name);
     }
     Ok(start)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn sys_fcntl(_fd: i32, _command: i32, _argument: i32) -> i32 {
-    status(Err(Errno::NOT_SUPPORTED))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn sys_ioctl(_fd: i32, _command: i32, _argument: *mut c_void) -> i32 {
-    status(Err(Errno::NOT_SUPPORTED))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn sys_eventfd(_value: u64, _flags: i16) -> i32 {
-    status(Err(Errno::NOT_SUPPORTED))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn sys_poll(_descriptors: *mut hermit_abi::pollfd, _count: usize, _timeout: i32) -> i32 {
-    status(Err(Errno::NOT_SUPPORTED))
 }

@@ -8,6 +8,7 @@
 //! Pointers come from `std` in the same address space and are trusted as far
 //! as `std` is; only null is refused where the ABI says so.
 
+mod events;
 mod files;
 mod memory;
 mod net;

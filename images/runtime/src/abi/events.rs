@@ -1,0 +1,67 @@
+//! The ABI's waiting for descriptors: `poll`, `eventfd`, and whether a call waits.
+
+use super::files::above;
+use super::{number, small_number, status};
+use crate::system::Errno;
+use core::ffi::c_void;
+use core::time::Duration;
+use hermit_abi::{F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FIONBIO, O_NONBLOCK, pollfd};
+
+/// Waits for descriptors. `std` takes -1 alone for an error of this call.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_poll(descriptors: *mut pollfd, count: usize, timeout_ms: i32) -> i32 {
+    let poll = || {
+        let (tag, system) = above(Errno::NOT_SUPPORTED)?;
+        let descriptors = match (descriptors.is_null(), count) {
+            (_, 0) => &mut [],
+            (true, _) => return Err(Errno::INVALID),
+            // SAFETY: the caller's array.
+            (false, _) => unsafe { core::slice::from_raw_parts_mut(descriptors, count) },
+        };
+        let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+        system.sockets().poll(tag, descriptors, timeout)
+    };
+    small_number(poll()).max(-1)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_eventfd(value: u64, flags: i16) -> i32 {
+    small_number(
+        above(Errno::NOT_SUPPORTED).and_then(|(tag, system)| system.sockets().counter(tag, value, flags)),
+    )
+}
+
+fn set_nonblocking(fd: i32, on: bool) -> Result<(), Errno> {
+    let (tag, system) = above(Errno::NOT_SUPPORTED)?;
+    system.sockets().set_nonblocking(tag, fd, on)
+}
+
+/// `FIONBIO`; there is no other.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_ioctl(fd: i32, command: i32, argument: *mut c_void) -> i32 {
+    status(match command {
+        FIONBIO if argument.is_null() => Err(Errno::INVALID),
+        // SAFETY: the argument of this command is a number of the caller's.
+        FIONBIO => set_nonblocking(fd, unsafe { argument.cast::<i32>().read() } != 0),
+        _ => Err(Errno::NOT_SUPPORTED),
+    })
+}
+
+/// Nothing here is ever closed by `exec`: there is none.
+#[unsafe(no_mangle)]
+extern "C" fn sys_fcntl(fd: i32, command: i32, argument: i32) -> i32 {
+    let answer = || {
+        let (tag, system) = above(Errno::NOT_SUPPORTED)?;
+        match command {
+            F_GETFL => {
+                let waits_not = system.sockets().is_nonblocking(tag, fd)?;
+                Ok(if waits_not { O_NONBLOCK } else { 0 })
+            }
+            F_SETFL => system.sockets().set_nonblocking(tag, fd, argument & O_NONBLOCK != 0).map(|()| 0),
+            F_GETFD | F_SETFD => system.sockets().is_nonblocking(tag, fd).map(|_| 0),
+            F_DUPFD if argument <= 3 => system.dup(tag, fd),
+            _ => Err(Errno::NOT_SUPPORTED),
+        }
+    };
+    number(answer()) as i32
+}

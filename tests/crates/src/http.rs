@@ -1,0 +1,78 @@
+//! An HTTP server on a crate for that, and one on std's sockets alone.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use tiny_http::{Method, Response, Server, StatusCode};
+
+/// Errors of the crate go to whoever started the program.
+type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Serves on the port that it is given, with so many threads, until `GET /end`:
+/// `GET /bytes/N` is N bytes of a pattern, `POST /echo` what came, `POST /sum`
+/// the sum of its bytes.
+pub fn serve() -> Outcome {
+    let arguments = cyanea::args();
+    let number = |at: usize, default| arguments.get(at).map_or(Ok(default), |text| text.parse::<u16>());
+    let (port, threads) = (number(0, 80)?, number(1, 4)?);
+    let server = Server::http(("0.0.0.0", port))?;
+    println!("serving on port {port}");
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&server))).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
+    })
+}
+
+fn work(server: &Server) -> Outcome {
+    loop {
+        let mut request = match server.recv() {
+            Ok(request) => request,
+            // Another thread was told to end.
+            Err(_) => return Ok(()),
+        };
+        let mut body = Vec::new();
+        let (method, url) = (request.method().clone(), request.url().to_string());
+        let answer = match (&method, url.as_str()) {
+            (Method::Get, "/end") => {
+                request.respond(Response::from_string("bye\n"))?;
+                server.unblock();
+                return Ok(());
+            }
+            (Method::Get, "/") => b"hello\n".to_vec(),
+            (Method::Get, url) if url.starts_with("/bytes/") => pattern(url["/bytes/".len()..].parse()?),
+            (Method::Post, "/echo") => {
+                request.as_reader().read_to_end(&mut body)?;
+                body
+            }
+            (Method::Post, "/sum") => {
+                request.as_reader().read_to_end(&mut body)?;
+                format!("{}\n", body.iter().map(|&byte| u64::from(byte)).sum::<u64>()).into_bytes()
+            }
+            _ => {
+                request.respond(Response::empty(StatusCode(404)))?;
+                continue;
+            }
+        };
+        // A client that has gone away is its own business.
+        if let Err(error) = request.respond(Response::from_data(answer)) {
+            println!("a client went away: {error}");
+        }
+    }
+}
+
+/// Bytes that repeat after a prime number of them.
+fn pattern(count: usize) -> Vec<u8> {
+    (0..count).map(|index| (index % 251) as u8).collect()
+}
+
+/// Answers one request after the other with the fewest calls: for measuring.
+pub fn listener() -> std::io::Result<()> {
+    let listener = TcpListener::bind("0.0.0.0:80")?;
+    println!("listening on {}", listener.local_addr()?);
+    for stream in listener.incoming() {
+        let mut stream = stream?;
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request)?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n")?;
+    }
+    Ok(())
+}
