@@ -127,6 +127,8 @@ impl DeviceAddress {
     pub const POOL: Self = Self { slot: 1, function: 3 };
     /// The network card, of VMs that have peers behind an Ethernet.
     pub const CARD: Self = Self { slot: 1, function: 4 };
+    /// The network card that leads out of the machine, of nodes that have one.
+    pub const OUTSIDE_CARD: Self = Self { slot: 1, function: 5 };
 
     /// The pair region shared with `peer`.
     ///

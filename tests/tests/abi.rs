@@ -10,8 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std_suite::differences::DIFFERENCES;
-use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Expr, ForeignItem, ForeignItemFn, Item, Lit, Meta, ReturnType, Signature};
+use syn::{Attribute, Expr, ForeignItem, Item, Lit, Meta, ReturnType, Signature};
 use tests::root;
 
 /// How many arguments a function has, and whether a result.
@@ -21,7 +20,6 @@ type Shape = (usize, bool);
 struct Function {
     name: String,
     shape: Shape,
-    refused: bool,
     /// What its comment says before the line on its tests.
     says: String,
     tested: Vec<String>,
@@ -72,59 +70,32 @@ fn value(attributes: &[Attribute], name: &str) -> Option<String> {
 }
 
 impl Function {
-    fn new(signature: &Signature, attributes: &[Attribute], refused: bool) -> Self {
+    fn new(signature: &Signature, attributes: &[Attribute]) -> Self {
         let lines = comment(attributes);
         let tested = lines.iter().find_map(|line| line.strip_prefix("Tested: ")).unwrap_or_default();
         let says: Vec<_> = lines.iter().take_while(|line| !line.is_empty()).map(String::as_str).collect();
         Self {
             name: signature.ident.to_string(),
             shape: shape(signature),
-            refused,
             says: says.join(" "),
             tested: tested.split(", ").filter(|test| !test.is_empty()).map(String::from).collect(),
         }
     }
 
     fn row(&self) -> String {
-        let state = if self.refused { "answers ENOSYS" } else { "done" };
-        format!(
-            "| `{}` | {state} | {} | {} |",
-            self.name,
-            self.says.replace('|', "\\|"),
-            self.tested.join(", ")
-        )
-    }
-}
-
-/// What stands in `refused!`.
-struct Refused(Vec<ForeignItemFn>);
-
-impl Parse for Refused {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let mut all = Vec::new();
-        while !input.is_empty() {
-            all.push(input.parse()?);
-        }
-        Ok(Self(all))
+        format!("| `{}` | {} | {} |", self.name, self.says.replace('|', "\\|"), self.tested.join(", "))
     }
 }
 
 /// The functions of the ABI among a file's items.
 fn functions(items: &[Item]) -> Vec<Function> {
-    let mut all = Vec::new();
-    for item in items {
-        match item {
-            Item::Fn(item) if item.sig.ident.to_string().starts_with("sys_") => {
-                all.push(Function::new(&item.sig, &item.attrs, false));
-            }
-            Item::Macro(item) if item.ident.is_none() && item.mac.path.is_ident("refused") => {
-                let refused: Refused = item.mac.parse_body().expect("refused! holds functions");
-                all.extend(refused.0.iter().map(|one| Function::new(&one.sig, &one.attrs, true)));
-            }
-            _ => {}
+    let of = |item: &Item| match item {
+        Item::Fn(item) if item.sig.ident.to_string().starts_with("sys_") => {
+            Some(Function::new(&item.sig, &item.attrs))
         }
-    }
-    all
+        _ => None,
+    };
+    items.iter().filter_map(of).collect()
 }
 
 fn parse(path: &Path) -> syn::File {
@@ -187,6 +158,7 @@ fn is_test(name: &str) -> bool {
             })
         }
         Some(("std", program)) => root().join(format!("tests/std/src/programs/{program}.rs")).exists(),
+        Some(("crates", program)) => root().join(format!("tests/crates/src/{program}.rs")).exists(),
         _ => false,
     }
 }
@@ -195,21 +167,20 @@ fn page() -> String {
     let (version, declared) = declared();
     let groups = groups();
     let all: Vec<&Function> = groups.iter().flat_map(|group| &group.functions).collect();
-    let refused = all.iter().filter(|function| function.refused).count();
     let mut page = format!(
         "# The Hermit ABI\n\n\
          What stands under `std` in a VM, function by function. This page is made from the runtime's source\n\
          (`CYANEA_WRITE=1 cargo test -p tests --test abi`), and a test holds it to that.\n\n\
-         `hermit-abi` {version} declares {} functions: {} are done, {refused} answer ENOSYS (38). A negative result is an\n\
-         error number, with Linux's values. `selftest` is the runtime alone in one VM, `std` the suite of\n\
-         [`tests/std`](../tests/std).\n",
+         `hermit-abi` {version} declares {} functions; {} are here. A negative result is an error number,\n\
+         with Linux's values; what a function does not have answers ENOSYS (38). `selftest` is the runtime alone in one VM, `std` the suite of\n\
+         [`tests/std`](../tests/std), `crates` the programs of [`tests/crates`](../tests/crates).\n",
         declared.len(),
-        all.len() - refused,
+        all.len(),
     );
     for group in &groups {
         let head: Vec<&str> = group.head.lines().collect();
         writeln!(page, "\n## {}\n\n{}\n", group.name, head.join("\n")).unwrap();
-        page.push_str("| function | state | what it does | tested by |\n|---|---|---|---|\n");
+        page.push_str("| function | what it does | tested by |\n|---|---|---|\n");
         for function in &group.functions {
             writeln!(page, "{}", function.row()).unwrap();
         }

@@ -11,13 +11,29 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ivshmem", &["transport"]),
     ("cyanea", &[]),
     ("kernel", &["transport", "ivshmem"]),
+    ("network", &["transport", "kernel"]),
     ("runtime", &["transport", "ivshmem"]),
     ("vm", &["transport", "ivshmem", "kernel", "runtime"]),
-    ("node", &["cyanea", "kernel", "runtime", "vm", "transport", "ivshmem", "distance", "wordcount"]),
+    (
+        "node",
+        &[
+            "cyanea",
+            "kernel",
+            "network",
+            "runtime",
+            "vm",
+            "transport",
+            "ivshmem",
+            "distance",
+            "webserver",
+            "wordcount",
+        ],
+    ),
     ("utility", &["kernel", "runtime", "vm", "transport", "ivshmem"]),
     ("orchestration", &["kernel", "transport", "ivshmem"]),
     ("launcher", &["orchestration", "kernel"]),
     ("distance", &["cyanea"]),
+    ("webserver", &["cyanea"]),
     ("wordcount", &["cyanea"]),
     ("std-suite", &["cyanea"]),
     ("fuzz", &["transport", "ivshmem", "kernel", "utility", "orchestration"]),
@@ -25,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bench-image", &["bench-same", "cyanea", "node", "kernel", "runtime", "vm", "transport", "ivshmem"]),
     ("bench-linux", &["bench-same"]),
     ("bench-same", &[]),
+    ("crates-image", &["cyanea", "node"]),
 ];
 
 /// The workspace's packages, each with those of them that it uses.

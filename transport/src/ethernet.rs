@@ -3,12 +3,14 @@
 //!
 //! - [`faults`]: what becomes of the n-th frame from one VM to another.
 //! - [`switch`]: forwards frames between ports, with these faults.
+//! - [`outside`]: the Ethernet that leads out of the machine.
 //!
 //! Addresses follow from the peer id and nothing else (protocol.md W1, W2). The switch lets a port
 //! send from its own addresses alone, so they say who sent a frame; a frame
 //! whose addresses say two different things is nobody's.
 
 pub mod faults;
+pub mod outside;
 pub mod switch;
 
 /// Bytes of a frame before its packet.

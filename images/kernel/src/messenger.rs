@@ -128,6 +128,8 @@ pub struct Messenger {
     space: Waiters,
     /// Those who wait for a birth or death in the machine.
     changes: Waiters,
+    /// Those who wait for a device of this VM to interrupt.
+    rings: Waiters,
     timers: Timers,
     stop: AtomicBool,
     /// The messenger's thread sleeps, or is about to and has looked at
@@ -191,6 +193,7 @@ impl Messenger {
             window: Window::new(UTILITY_WINDOW),
             space: Waiters::default(),
             changes: Waiters::default(),
+            rings: Waiters::default(),
             timers: Timers::new(),
             stop: AtomicBool::new(false),
             asleep,
@@ -356,6 +359,12 @@ impl Messenger {
     /// [`Messenger::changes`].
     pub async fn changed_since(&self, seen: u64) {
         self.changes.wait(seen).await;
+    }
+
+    /// Counts on after every doorbell, and whatever else of this VM's devices
+    /// interrupts as it does.
+    pub fn rings(&self) -> &Waiters {
+        &self.rings
     }
 
     /// Makes [`Messenger::run`] return; from any thread.

@@ -13,8 +13,8 @@
 //! twice does not run it twice.
 
 use crate::activity::{Activity, Key, Placement, held};
+use crate::descriptors::Descriptors;
 use crate::faults;
-use crate::files::Files;
 use crate::program::Program;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
@@ -38,7 +38,7 @@ pub struct Activities {
     pub messenger: Arc<Messenger>,
     /// The ends of pipes on this node.
     pub pipes: Arc<Pipes>,
-    files: Arc<Files>,
+    descriptors: Arc<Descriptors>,
     programs: Vec<Program>,
     table: Mutex<Table>,
     next_tag: AtomicU64,
@@ -53,11 +53,15 @@ struct Table {
 
 impl Activities {
     /// A node that carries `programs` and runs nothing yet.
-    pub fn new(messenger: Arc<Messenger>, files: Arc<Files>, programs: Vec<Program>) -> Arc<Self> {
+    pub fn new(
+        messenger: Arc<Messenger>,
+        descriptors: Arc<Descriptors>,
+        programs: Vec<Program>,
+    ) -> Arc<Self> {
         let pipes = Pipes::new(messenger.clone());
         messenger.on_notice(pipes.clone());
         let (table, next_tag) = (Mutex::default(), AtomicU64::new(1));
-        Arc::new(Self { messenger, pipes, files, programs, table, next_tag })
+        Arc::new(Self { messenger, pipes, descriptors, programs, table, next_tag })
     }
 
     /// The activity whose threads carry `tag`.
@@ -158,10 +162,10 @@ impl Activities {
     }
 
     async fn report(&self, activity: &Activity, end: End) {
-        // In this order: a file that is opened meanwhile is closed by one of both sides.
+        // In this order: what is opened meanwhile is closed by one of both sides.
         held(&self.table).by_tag.remove(&activity.tag);
         activity.ends.close();
-        self.files.close_all(activity.tag);
+        self.descriptors.close_all(activity.tag);
         activity.flush().await;
         let (task_force, index) = activity.placement.key;
         let request = encode(&tasks::Request::ActivityEnded { task_force, index, end });

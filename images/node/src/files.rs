@@ -5,6 +5,7 @@
 //! node wrote is what all others read next.
 
 use crate::activity::held;
+use crate::descriptors::{Descriptors, Object};
 use kernel::errno::Errno;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
@@ -15,27 +16,20 @@ use kernel::protocol::{decode, encode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Descriptors below this one are the console's.
-const FIRST_DESCRIPTOR: i32 = 3;
-/// Most descriptors open on a node.
-const MAX_DESCRIPTORS: usize = 4096;
-
 /// The open files of this node.
 pub struct Files {
     messenger: Arc<Messenger>,
-    open: Mutex<Vec<Option<Arc<OpenFile>>>>,
+    descriptors: Arc<Descriptors>,
     /// Counts open files, from 1: each is a holder of locks.
     next_holder: AtomicU64,
 }
 
 /// One open file; dropping it gives the handle back.
-struct OpenFile {
+pub struct OpenFile {
     messenger: Arc<Messenger>,
     handle: Handle,
     flags: OpenFlags,
     append: bool,
-    /// The activity that opened it.
-    tag: u64,
     position: Mutex<u64>,
     /// Who it is among those that lock files.
     holder: u64,
@@ -65,8 +59,8 @@ pub enum From {
 
 impl Files {
     /// No open files.
-    pub fn new(messenger: Arc<Messenger>) -> Self {
-        Self { messenger, open: Mutex::default(), next_holder: AtomicU64::new(1) }
+    pub fn new(messenger: Arc<Messenger>, descriptors: Arc<Descriptors>) -> Self {
+        Self { messenger, descriptors, next_holder: AtomicU64::new(1) }
     }
 
     /// Opens a file for activity `tag`; its descriptor.
@@ -77,51 +71,29 @@ impl Files {
             Reply::Opened { handle, .. } => Some(handle),
             _ => None,
         })?;
-        self.install(Arc::new(OpenFile {
+        let file = OpenFile {
             messenger: self.messenger.clone(),
             handle,
             flags: mode.flags,
             append: mode.append,
-            tag,
             position: Mutex::new(0),
             holder: self.next_holder.fetch_add(1, Ordering::Relaxed),
             locked: AtomicBool::new(false),
-        }))
-    }
-
-    fn install(&self, file: Arc<OpenFile>) -> Result<i32, Errno> {
-        let mut open = held(&self.open);
-        let slot = match open.iter().position(Option::is_none) {
-            Some(slot) => slot,
-            None if open.len() < MAX_DESCRIPTORS => {
-                open.push(None);
-                open.len() - 1
-            }
-            None => return Err(Errno::MFILE),
         };
-        open[slot] = Some(file);
-        Ok(FIRST_DESCRIPTOR + slot as i32)
+        self.descriptors.install(tag, Object::File(Arc::new(file)))
     }
 
-    /// A second descriptor of the same open file, with the same position.
-    pub fn duplicate(&self, tag: u64, descriptor: i32) -> Result<i32, Errno> {
-        self.install(self.file(tag, descriptor)?)
-    }
-
-    /// The open file behind a descriptor of activity `tag`; another activity's
-    /// descriptor is as bad as none.
+    /// The open file behind a descriptor of activity `tag`.
     fn file(&self, tag: u64, descriptor: i32) -> Result<Arc<OpenFile>, Errno> {
-        let file = held(&self.open).get(slot(descriptor)?).cloned().flatten();
-        file.filter(|file| file.tag == tag).ok_or(Errno::BADF)
+        match self.descriptors.get(tag, descriptor)? {
+            Object::File(file) => Ok(file),
+            Object::Socket(_) | Object::Counter(_) => Err(Errno::INVAL),
+        }
     }
 
-    /// Closes a descriptor.
+    /// Closes a descriptor, whatever it stands for.
     pub fn close(&self, tag: u64, descriptor: i32) -> Result<(), Errno> {
-        let file = {
-            let mut open = held(&self.open);
-            let place = open.get_mut(slot(descriptor)?).ok_or(Errno::BADF)?;
-            place.take_if(|file| file.tag == tag).ok_or(Errno::BADF)?
-        };
+        let Object::File(file) = self.descriptors.close(tag, descriptor)? else { return Ok(()) };
         if file.locked.load(Ordering::Relaxed) && Arc::strong_count(&file) == 1 {
             // Who waits for the lock may have it when this returns.
             let _ = self.release(&file);
@@ -131,16 +103,8 @@ impl Files {
         Ok(())
     }
 
-    /// Closes what an activity left open.
-    pub fn close_all(&self, tag: u64) {
-        let left: Vec<_> =
-            held(&self.open).iter_mut().filter_map(|place| place.take_if(|file| file.tag == tag)).collect();
-        drop(left);
-    }
-
     /// Reads at the descriptor's position; 0 at the end.
-    pub fn read(&self, tag: u64, descriptor: i32, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let file = self.file(tag, descriptor)?;
+    pub fn read(&self, file: &OpenFile, buffer: &mut [u8]) -> Result<usize, Errno> {
         if !file.flags.contains(OpenFlags::READ) {
             return Err(Errno::BADF);
         }
@@ -174,8 +138,7 @@ impl Files {
     }
 
     /// Writes at the descriptor's position, or at the end.
-    pub fn write(&self, tag: u64, descriptor: i32, bytes: &[u8]) -> Result<usize, Errno> {
-        let file = self.file(tag, descriptor)?;
+    pub fn write(&self, file: &OpenFile, bytes: &[u8]) -> Result<usize, Errno> {
         if !file.flags.contains(OpenFlags::WRITE) {
             return Err(Errno::BADF);
         }
@@ -382,12 +345,6 @@ impl Drop for OpenFile {
             let _ = messenger.call_utility(Utility::Files, &request).await;
         });
     }
-}
-
-/// The place of a descriptor in the table.
-fn slot(descriptor: i32) -> Result<usize, Errno> {
-    let slot = descriptor.checked_sub(FIRST_DESCRIPTOR).and_then(|slot| usize::try_from(slot).ok());
-    slot.ok_or(Errno::BADF)
 }
 
 fn as_status(reply: Reply<'_>) -> Option<Status> {

@@ -5,12 +5,15 @@
 
 mod files;
 mod pipes;
+mod sockets;
 
 use crate::activities::Activities;
 use crate::activity::Activity;
 use crate::console::ConsoleLocks;
+use crate::descriptors::{Descriptors, Object};
 use crate::faults;
 use crate::files::{Files, From, Mode};
+use crate::sockets::Network;
 use cyanea::{Error, Place, PoolMemory};
 use hermit_abi as abi;
 use ivshmem::layout::{Part, Region, RegionKind};
@@ -19,7 +22,7 @@ use kernel::protocol::fault::Report;
 use kernel::protocol::files::{FileKind, OpenFlags, Status};
 use kernel::protocol::tasks::End;
 use runtime::fault::Fault;
-use runtime::system::{DirectoryEntry, FileStatus, System};
+use runtime::system::{DirectoryEntry, FileStatus, Sockets, System};
 use runtime::thread::{AfterCall, within_call};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,6 +34,8 @@ type Result<T> = std::result::Result<T, runtime::system::Errno>;
 pub struct Node {
     activities: Arc<Activities>,
     files: Arc<Files>,
+    descriptors: Arc<Descriptors>,
+    network: Network,
     pool: OnceLock<Option<PoolMemory>>,
     console: ConsoleLocks,
 }
@@ -42,8 +47,25 @@ fn call<T>(call: impl FnOnce() -> std::result::Result<T, Errno>) -> Result<T> {
 
 impl Node {
     /// The calls of the programs of these activities.
-    pub fn new(activities: Arc<Activities>, files: Arc<Files>) -> Self {
-        Self { activities, files, pool: OnceLock::new(), console: ConsoleLocks::default() }
+    pub fn new(activities: Arc<Activities>, files: Arc<Files>, descriptors: Arc<Descriptors>) -> Self {
+        let network = Network::new(activities.messenger.clone());
+        let (pool, console) = (OnceLock::new(), ConsoleLocks::default());
+        Self { activities, files, descriptors, network, pool, console }
+    }
+
+    /// Gives activity `tag` a descriptor.
+    fn install(&self, tag: u64, object: Object) -> std::result::Result<i32, Errno> {
+        let fd = self.descriptors.install(tag, object)?;
+        self.keep(tag, fd)
+    }
+
+    /// A descriptor that was just made, unless the activity was ended meanwhile
+    /// and what it left open is closed.
+    fn keep(&self, tag: u64, fd: i32) -> std::result::Result<i32, Errno> {
+        if tag != 0 && self.activities.tagged(tag).is_none() {
+            self.files.close(tag, fd)?;
+        }
+        Ok(fd)
     }
 
     /// The activity of the calling thread.
@@ -82,11 +104,7 @@ impl System for Node {
             Mode { flags: open_flags(flags), append: flags & abi::O_APPEND != 0, permissions: mode as u16 };
         call(|| {
             let fd = self.files.open(tag, path, mode)?;
-            if tag != 0 && self.activities.tagged(tag).is_none() {
-                // The activity was ended meanwhile, and its files are closed.
-                self.files.close(tag, fd)?;
-            }
-            Ok(fd)
+            self.keep(tag, fd)
         })
     }
 
@@ -95,11 +113,21 @@ impl System for Node {
     }
 
     fn read(&self, tag: u64, fd: i32, target: &mut [u8]) -> Result<usize> {
-        call(|| self.files.read(tag, fd, target))
+        call(|| match self.descriptors.get(tag, fd)? {
+            Object::File(file) => self.files.read(&file, target),
+            Object::Socket(socket) => {
+                self.receive_from(tag, &socket, target, false).map(|(length, _)| length)
+            }
+            Object::Counter(counter) => self.read_counter(tag, &counter, target),
+        })
     }
 
     fn write(&self, tag: u64, fd: i32, source: &[u8]) -> Result<usize> {
-        call(|| self.files.write(tag, fd, source))
+        call(|| match self.descriptors.get(tag, fd)? {
+            Object::File(file) => self.files.write(&file, source),
+            Object::Socket(socket) => self.send_to(tag, &socket, source, None),
+            Object::Counter(counter) => self.write_counter(tag, &counter, source),
+        })
     }
 
     fn seek(&self, tag: u64, fd: i32, offset: i64, whence: i32) -> Result<u64> {
@@ -150,7 +178,11 @@ impl System for Node {
     }
 
     fn dup(&self, tag: u64, fd: i32) -> Result<i32> {
-        call(|| self.files.duplicate(tag, fd))
+        call(|| self.descriptors.duplicate(tag, fd))
+    }
+
+    fn sockets(&self) -> &dyn Sockets {
+        self
     }
 
     fn exit(&self, tag: u64, code: i32) -> ! {

@@ -15,6 +15,8 @@
 //! * [`binary`]: images that are ordinary binaries, with a `main` of their own.
 //! * [`service`]: the node's pipe.
 //! * [`faults`]: what ended an activity, in the words of its report.
+//! * [`descriptors`]: what an activity has open; [`counter`]: one such thing.
+//! * [`sockets`]: the node's IP stack.
 //! * [`files`]: `std::fs` as requests to the `files` utility.
 //! * [`console`]: the locks of standard output that activities share.
 //! * [`guest`]: the `cyanea` crate's calls.
@@ -27,17 +29,21 @@ mod activities;
 mod activity;
 mod binary;
 mod console;
+mod counter;
+mod descriptors;
 mod ends;
 mod faults;
 mod files;
 mod guest;
 mod program;
 mod service;
+mod sockets;
 mod std_locks;
 
 pub use program::{Program, run};
 
 use activities::Activities;
+use descriptors::Descriptors;
 use files::Files;
 use std::sync::Arc;
 
@@ -48,10 +54,12 @@ const BUILT_IN: &[Program] = &[program!(distance)];
 /// that `tasks` places here, until the machine ends.
 pub fn main(programs: &[Program]) -> ! {
     let messenger = vm::join();
-    let files = Arc::new(Files::new(messenger.clone()));
+    let descriptors = Arc::new(Descriptors::default());
+    let files = Arc::new(Files::new(messenger.clone(), descriptors.clone()));
     let programs = [programs, BUILT_IN].concat();
-    let activities = Activities::new(messenger.clone(), files.clone(), programs);
-    let node: &'static guest::Node = Box::leak(Box::new(guest::Node::new(activities.clone(), files)));
+    let activities = Activities::new(messenger.clone(), descriptors.clone(), programs);
+    let node = guest::Node::new(activities.clone(), files, descriptors);
+    let node: &'static guest::Node = Box::leak(Box::new(node));
     runtime::system::install(node);
     cyanea::install(node);
     do_not_gather_output();

@@ -1,9 +1,13 @@
-//! What the OS above supplies: files, and what becomes of activities.
+//! What the OS above supplies: files, sockets, and what becomes of activities.
 //!
 //! The node installs one [`System`] at boot. Until then, and for what the OS
 //! itself does, standard output and error are the console, and there are no
 //! files. Calls come on the calling program's own thread, with its activity as
 //! `tag` (0: the OS itself).
+
+mod sockets;
+
+pub use sockets::{Carries, Family, NoSockets, OptionValue, SocketOption, Sockets};
 
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
@@ -163,6 +167,11 @@ pub trait System: Sync {
     /// A second descriptor of the same open file.
     fn dup(&self, tag: u64, fd: i32) -> Result<i32, Errno> {
         Err(Errno::BAD_DESCRIPTOR)
+    }
+
+    /// The sockets.
+    fn sockets(&self) -> &dyn Sockets {
+        &NoSockets
     }
 
     /// A thread of activity `tag` (not 0) called exit. Tells whom it concerns

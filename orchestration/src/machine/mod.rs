@@ -45,6 +45,7 @@ use ivshmem::server::Bells;
 use kernel::membership::Membership;
 use kernel::protocol::{Incarnation, Peer};
 use rustix::event::{EventfdFlags, eventfd};
+use std::net::{SocketAddrV4, TcpListener};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -124,6 +125,7 @@ impl Machine {
         let clock = HostClock::start();
         let images = options.images.clone().for_machine(file);
         images.check_for(file)?;
+        check_forwards(file)?;
         // QEMU takes a while to say its version: meanwhile make the regions.
         let program = options.qemu.clone();
         let version = std::thread::spawn(move || host::check_qemu(&program));
@@ -339,6 +341,20 @@ impl Machine {
     pub fn shutdown(&self) {
         self.handle.shutdown();
     }
+}
+
+/// Whether the ports of this host that are to lead into the machine are free.
+/// QEMU would say no more than that one is not.
+fn check_forwards(file: &MachineFile) -> Result<(), StartError> {
+    let Some(net) = &file.net else { return Ok(()) };
+    for forward in &net.forwards {
+        let address = SocketAddrV4::new(net.address, forward.host_port);
+        if let Err(error) = TcpListener::bind(address) {
+            let node = file.peers().find(|(peer, _)| *peer == forward.node).map(|(_, vm)| vm.name.clone());
+            return Err(StartError::Forward { address, node: node.unwrap_or_default(), error });
+        }
+    }
+    Ok(())
 }
 
 impl Shared {

@@ -9,6 +9,7 @@ use kernel::protocol::Peer;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -137,6 +138,18 @@ pub enum StartError {
     /// Its regions cannot be made.
     #[error(transparent)]
     Regions(#[from] RegionError),
+    /// A port of this host that is to lead into the machine cannot.
+    #[error(
+        "{address} of this host cannot lead to {node}: {error}; end what has this port, or forward another one"
+    )]
+    Forward {
+        /// Which port, at which address.
+        address: SocketAddrV4,
+        /// Where it was to lead.
+        node: String,
+        /// Why it cannot.
+        error: io::Error,
+    },
     /// The host refuses something.
     #[error("the host refuses what the machine needs: {0}")]
     Host(io::Error),

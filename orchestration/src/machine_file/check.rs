@@ -3,7 +3,7 @@
 
 use super::raw::{Raw, VmOverride, span, value_or};
 use super::{LEAST_MEMORY, MachineFile, Problem, RestartPolicy, Size, VmPlan};
-use super::{links, locality};
+use super::{links, locality, net};
 use ivshmem::layout::{MAX_CORES, MAX_PEERS};
 use kernel::membership::{Role, Utility};
 use std::ops::Range;
@@ -33,6 +33,7 @@ pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, 
     let pool = region(&raw.pool.size, DEFAULT_POOL, MOST_REGION)?;
     let names: Vec<String> = clusters.iter().map(|(name, _)| name.get_ref().clone()).collect();
     let links = links::check(raw, &names)?;
+    let net = net::check(raw, &vms)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let file = MachineFile {
         path: path.to_owned(),
@@ -45,6 +46,7 @@ pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, 
         utility_image: raw.images.utility.as_ref().map(|image| folder.join(image)),
         locality: locality::check(raw)?,
         links,
+        net,
     };
     check_cores(raw)?;
     check_memory(raw, &file, free)?;

@@ -15,6 +15,7 @@ mod check;
 mod delay;
 mod links;
 mod locality;
+mod net;
 mod raw;
 mod size;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use kernel::membership::{Description, PeerDescription, Role, Utility};
 use kernel::protocol::Peer;
 use serde::Deserialize;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use transport::ethernet::faults::Faults;
@@ -57,6 +59,28 @@ pub struct MachineFile {
     pub locality: Option<Locality>,
     /// Clusters between which memory is not coherent.
     pub links: Vec<LinkPlan>,
+    /// How nodes reach what is outside of the machine; nothing: not at all.
+    pub net: Option<NetPlan>,
+}
+
+/// How nodes reach what is outside of the machine, and how they are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetPlan {
+    /// The address of this host at which its forwarded ports are.
+    pub address: Ipv4Addr,
+    /// Ports of this host that lead to nodes.
+    pub forwards: Vec<Forward>,
+}
+
+/// A TCP port of this host that leads to one of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// This host's port.
+    pub host_port: u16,
+    /// Which node.
+    pub node: Peer,
+    /// The node's port.
+    pub port: u16,
 }
 
 /// A link between two clusters that goes through the machine's Ethernet.

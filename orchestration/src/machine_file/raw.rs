@@ -81,6 +81,16 @@ pub struct Vm {
     pub files: VmOverride,
     #[serde(default)]
     pub tasks: VmOverride,
+    pub net: Option<Net>,
+}
+
+/// `[vm.net]`: that it is there says something.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Net {
+    pub address: Option<Spanned<String>>,
+    #[serde(default)]
+    pub forward: Vec<Spanned<String>>,
 }
 
 /// `[vm.node]` and the like.

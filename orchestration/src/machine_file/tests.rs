@@ -27,6 +27,8 @@ fn the_example_machines_are_as_their_files_say() {
     assert_eq!(one.vms.len(), 8);
     let hosts = MachineFile::load(&folder.join("two-hosts.toml")).unwrap();
     assert_eq!((hosts.name.as_str(), hosts.vms.len(), hosts.links.len()), ("two-hosts", 8, 1));
+    let web = MachineFile::load(&folder.join("web.toml")).unwrap();
+    assert_eq!(web.net.unwrap().forwards, [Forward { host_port: 8080, node: Peer(1), port: 80 }]);
 }
 
 #[test]
@@ -214,6 +216,40 @@ const REFUSED: &[(&str, &str)] = &[
         "[clusters.a]\n[clusters.b]\n[[links]]\nbetween = [\"a\", \"b\"]\nkind = \"virtio-net\"\ndelay = \"11 s\"",
         "m.toml:6:9: no link is so slow; write 10 s or less",
     ),
+    (
+        "[clusters.a]\n[vm.net]\nforward = [\"8080\"]",
+        "m.toml:3:12: \"8080\" forwards no port; write \"8080:80\" (the host's port, the first node's), or \
+         \"8080:node-b0:80\"",
+    ),
+    (
+        "[clusters.a]\n[vm.net]\nforward = [\"8080:80\", \"0:80\"]",
+        "m.toml:3:23: \"0\" is no port; write a number from 1 to 65535",
+    ),
+    (
+        "[clusters.a]\n[vm.net]\nforward = [\"8080:65536\"]",
+        "m.toml:3:12: \"65536\" is no port; write a number from 1 to 65535",
+    ),
+    (
+        "[clusters.a]\n[vm.net]\nforward = [\"8080:80\", \"8080:81\"]",
+        "m.toml:3:23: port 8080 of the host leads to two places; write another one in one of them",
+    ),
+    (
+        "[clusters.a]\n[vm.net]\nforward = [\"8080:files-a0:80\"]",
+        "m.toml:3:12: there is no node \"files-a0\"; write one of node-a0",
+    ),
+    (
+        "[clusters.a]\n[vm.net]\nforward = \"8080:80\"",
+        "m.toml:3:11: string \"8080:80\" is of the wrong type; write a list",
+    ),
+    (
+        "[clusters.a]\n[vm.net]\naddress = \"localhost\"",
+        "m.toml:3:11: \"localhost\" is no IPv4 address of the host; write \"127.0.0.1\" for the host alone, \
+         \"0.0.0.0\" for all who reach it",
+    ),
+    (
+        "[clusters.a]\n[vm.net]\nforwards = []",
+        "m.toml:3:1: there is no key `forwards` here; write one of `address` or `forward`, or remove it",
+    ),
     ("[clusters.a", "m.toml:1:12: this is no valid TOML: unclosed table, expected `]`"),
 ];
 
@@ -245,6 +281,21 @@ fn links_are_as_written_and_everything_but_their_ends_has_a_default() {
 }
 
 #[test]
+fn ports_of_the_host_lead_to_the_first_node_or_to_one_that_is_named() {
+    let text = "[clusters.a]\nnodes = 0\n[clusters.b]\nnodes = 2\n[vm.net]\n\
+                forward = [\"8080:80\", \"8081:node-b1:80\"]";
+    let file = parse(text).unwrap();
+    let net = file.net.clone().unwrap();
+    assert_eq!(net.address, Ipv4Addr::LOCALHOST);
+    let name = |peer: Peer| file.peers().find(|(other, _)| *other == peer).unwrap().1.name.clone();
+    let found: Vec<_> = net.forwards.iter().map(|one| (one.host_port, name(one.node), one.port)).collect();
+    assert_eq!(found, [(8080, "node-b0".to_string(), 80), (8081, "node-b1".to_string(), 80)]);
+    assert_eq!(parse("[clusters.a]").unwrap().net, None);
+    let alone = NetPlan { address: Ipv4Addr::UNSPECIFIED, forwards: Vec::new() };
+    assert_eq!(parse("[clusters.a]\n[vm.net]\naddress = \"0.0.0.0\"").unwrap().net, Some(alone));
+}
+
+#[test]
 fn columns_are_characters() {
     assert_eq!(Place::of("ä = 1\nöö x", 11), Place { line: 2, column: 3 });
 }
@@ -259,6 +310,12 @@ fn the_page_about_the_machine_file_is_right() {
     assert_eq!(memory("node-b1"), Some(Size(64 << 20)));
     assert_eq!(file.vms.iter().map(|vm| vm.cores).collect::<Vec<_>>(), [2, 2, 1, 1, 2, 2, 1, 1]);
     assert_eq!(file.vms.len(), 8);
+    let [first, named] = [(8080, 1, 80), (8081, 5, 80)].map(|(host_port, node, port)| Forward {
+        host_port,
+        node: Peer(node),
+        port,
+    });
+    assert_eq!(file.net, Some(NetPlan { address: Ipv4Addr::LOCALHOST, forwards: vec![first, named] }));
     assert_eq!(file.locality, Some(Locality::default()), "the page says what is usual");
     let faults = Faults { delay_ns: 1_000_000, loss: 0.01, duplicate: 0.01, reorder: 0.05, seed: 7 };
     assert_eq!(file.links, [LinkPlan { clusters: [0, 1], faults }]);

@@ -2,15 +2,16 @@
 //! addresses it finds them.
 
 use crate::host::Accelerator;
-use crate::machine_file::VmPlan;
+use crate::machine_file::{Forward, VmPlan};
 use crate::regions::{Due, DueId};
 use ivshmem::exit;
 use ivshmem::layout::DeviceAddress;
 use kernel::protocol::Peer;
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
-use transport::ethernet::hardware_address;
+use transport::ethernet::{HardwareAddress, hardware_address, outside};
 
 /// What is to be started.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,9 @@ pub struct Start<'a> {
     pub bell: BorrowedFd<'a>,
     /// QEMU's end of its port on the Ethernet, and who it is there.
     pub card: Option<(BorrowedFd<'a>, Peer)>,
+    /// If it has a way out of the machine: the host's ports at this address that
+    /// lead to it.
+    pub outside: Option<(Ipv4Addr, &'a [Forward])>,
     /// Nanoseconds since 1970.
     pub epoch_ns: u128,
     /// Randomness for the VM to start from.
@@ -59,6 +63,9 @@ pub fn arguments(start: &Start<'_>) -> (Vec<OsString>, Vec<RawFd>) {
     if let Some((plug, peer)) = start.card {
         descriptors.push(plug.as_raw_fd());
         list.card(plug, peer);
+    }
+    if let Some((address, forwards)) = start.outside {
+        list.outside(address, forwards);
     }
     list.option("-kernel", start.image);
     let mut line = format!("vm={} epoch={} seed={}", start.vm.name, start.epoch_ns, start.seed);
@@ -119,13 +126,35 @@ impl List {
         self.option("-device", format!("{what},multifunction=on,addr={address}"));
     }
 
-    /// The network card. Its own ROM would only be for booting from it.
+    /// The network card to the peers behind an Ethernet.
     fn card(&mut self, plug: BorrowedFd<'_>, peer: Peer) {
         let fd = plug.as_raw_fd();
         self.option("-netdev", format!("dgram,id=ethernet,local.type=fd,local.str={fd}"));
-        let address = hardware_address(peer.0).map(|byte| format!("{byte:02x}")).join(":");
-        let card = "virtio-net-pci,netdev=ethernet,romfile=,disable-legacy=on,vectors=1,mac=";
-        self.device(DeviceAddress::CARD, &format!("{card}{address}"));
+        self.network_card(DeviceAddress::CARD, "ethernet", hardware_address(peer.0));
+    }
+
+    /// The network card that leads out of the machine.
+    fn outside(&mut self, address: Ipv4Addr, forwards: &[Forward]) {
+        let own = Ipv4Addr::from(outside::ADDRESS);
+        let [gateway, names] = [outside::GATEWAY, outside::NAME_SERVER].map(Ipv4Addr::from);
+        let network = Ipv4Addr::from(outside::NETWORK);
+        let mut user = format!(
+            "user,id=outside,ipv6=off,net={network}/{},host={gateway},dns={names},dhcpstart={own}",
+            outside::PREFIX
+        );
+        for Forward { host_port, port, .. } in forwards {
+            user += &format!(",hostfwd=tcp:{address}:{host_port}-{own}:{port}");
+        }
+        self.option("-netdev", user);
+        self.network_card(DeviceAddress::OUTSIDE_CARD, "outside", outside::OWN_HARDWARE);
+    }
+
+    /// A network card. Its own ROM would only be for booting from it.
+    fn network_card(&mut self, at: DeviceAddress, network: &str, address: HardwareAddress) {
+        let address = address.map(|byte| format!("{byte:02x}")).join(":");
+        let card =
+            format!("virtio-net-pci,netdev={network},romfile=,disable-legacy=on,vectors=1,mac={address}");
+        self.device(at, &card);
     }
 
     /// A region's memory and its device.
@@ -154,12 +183,21 @@ mod tests {
 
     /// The argument list of the VM of this name, as one text, and its descriptors.
     fn list(name: &str, accelerator: Accelerator) -> (String, usize) {
-        list_with(name, accelerator, false)
+        list_with(name, accelerator, false, "")
     }
 
-    fn list_with(name: &str, accelerator: Accelerator, card: bool) -> (String, usize) {
-        let text = "[clusters.a]\nnodes = 1\n[clusters.b]\n[vm]\nmemory = \"33 MiB\"\n[vm.files]\ncores = 4";
-        let file = MachineFile::parse("m.toml".as_ref(), text).unwrap();
+    fn list_with(name: &str, accelerator: Accelerator, card: bool, more: &str) -> (String, usize) {
+        let text = format!(
+            "[clusters.a]
+nodes = 1
+[clusters.b]
+[vm]
+memory = \"33 MiB\"
+[vm.files]
+cores = 4
+{more}"
+        );
+        let file = MachineFile::parse("m.toml".as_ref(), &text).unwrap();
         let regions = Regions::new(&file).unwrap();
         let (peer, vm) = file.peers().find(|(_, vm)| vm.name == name).unwrap();
         let null = std::fs::File::open("/dev/null").unwrap();
@@ -171,6 +209,7 @@ mod tests {
             regions: &due,
             bell: null.as_fd(),
             card: card.then_some((null.as_fd(), peer)),
+            outside: file.net.as_ref().map(|net| (net.address, &net.forwards[..])),
             epoch_ns: 17,
             seed: 4,
             ticks: Some(Ticks { now: 7, per_second: 8 }),
@@ -208,11 +247,26 @@ mod tests {
 
     #[test]
     fn a_vm_has_a_card_only_if_it_is_given_one() {
-        let (list, descriptors) = list_with("node-a0", Accelerator::Tcg, true);
+        let (list, descriptors) = list_with("node-a0", Accelerator::Tcg, true, "");
         assert_eq!(descriptors, 10);
         assert!(list.contains("-netdev dgram,id=ethernet,local.type=fd,local.str="), "{list}");
         assert!(list.contains("mac=02:43:79:00:00:01,multifunction=on,addr=1.4"), "{list}");
-        assert!(!list_with("node-a0", Accelerator::Tcg, false).0.contains("virtio-net"));
+        assert!(!list_with("node-a0", Accelerator::Tcg, false, "").0.contains("virtio-net"));
+    }
+
+    #[test]
+    fn a_way_out_is_a_card_of_its_own_and_ports_of_the_host() {
+        let net = "[vm.net]\nforward = [\"8080:80\"]";
+        let (list, descriptors) = list_with("node-a0", Accelerator::Tcg, false, net);
+        assert_eq!(descriptors, 9);
+        assert!(
+            list.contains(
+                "-netdev user,id=outside,ipv6=off,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,\
+                 dhcpstart=10.0.2.15,hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80 "
+            ),
+            "{list}"
+        );
+        assert!(list.contains("mac=52:54:00:43:79:01,multifunction=on,addr=1.5"), "{list}");
     }
 
     #[test]

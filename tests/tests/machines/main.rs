@@ -7,6 +7,7 @@
 mod clocks;
 mod copies;
 mod cores;
+mod crates;
 mod distance;
 mod faults;
 mod guide;
@@ -17,6 +18,7 @@ mod kills;
 mod lives;
 mod locks;
 mod mistakes;
+mod network;
 mod pipes;
 mod programs;
 mod projects;

@@ -147,6 +147,9 @@ impl Messenger {
     /// many times), timers, coroutines.
     fn turn(self: &Arc<Self>, inbox: &mut Inbox, polls: u32, rang: bool) -> Moved {
         let rang = self.platform.rang() || rang;
+        if rang {
+            self.rings.wake_all();
+        }
         let changed = rang && self.follow_membership();
         let now = self.now_ns();
         let moved = lock(&self.core).poll(now, rang, polls, inbox);

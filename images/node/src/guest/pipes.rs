@@ -23,7 +23,7 @@ const WATCHED_NS: u64 = 100_000;
 
 impl Node {
     /// Ends when the timeout has passed.
-    async fn timer(&self, timeout: Option<Duration>) {
+    pub(super) async fn timer(&self, timeout: Option<Duration>) {
         let messenger = &self.activities.messenger;
         match timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)) {
             Some(timeout) => messenger.sleep_until(messenger.now_ns().saturating_add(timeout)).await,
@@ -33,7 +33,11 @@ impl Node {
 
     /// Waits for a future on the calling thread; `None` if the activity is to
     /// end before it does.
-    fn unless_stopped<T>(&self, activity: &Activity, future: impl Future<Output = T>) -> Option<T> {
+    pub(super) fn unless_stopped<T>(
+        &self,
+        activity: &Activity,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
         let (future, stopped) = (pin!(future), pin!(activity.until_stopped()));
         match self.activities.messenger.block_on(select(future, stopped)) {
             Either::Left((result, _)) => Some(result),

@@ -5,11 +5,11 @@
 //! skip `.` and `..`, and it takes a result of 0 for an error. So an empty
 //! directory shows as an error with number 0; nothing on this side helps.
 
-use super::{number, small_number, status};
+use super::{events, number, small_number, status};
 use crate::console;
 use crate::system::{self, Errno, FileKind, FileStatus, System};
 use crate::thread;
-use core::ffi::{CStr, c_char, c_void};
+use core::ffi::{CStr, c_char};
 use core::mem::offset_of;
 use hermit_abi::{dirent64, iovec, stat, timespec};
 
@@ -17,12 +17,12 @@ use hermit_abi::{dirent64, iovec, stat, timespec};
 const FIRST_FILE: i32 = 3;
 
 /// The OS above, for something it alone has.
-fn above(missing: Errno) -> Result<(u64, &'static dyn System), Errno> {
+pub(super) fn above(missing: Errno) -> Result<(u64, &'static dyn System), Errno> {
     system::installed().map(|system| (thread::activity(), system)).ok_or(missing)
 }
 
 /// The OS above, for a descriptor that must be a file's.
-fn above_for(fd: i32) -> Result<(u64, &'static dyn System), Errno> {
+pub(super) fn above_for(fd: i32) -> Result<(u64, &'static dyn System), Errno> {
     if fd < FIRST_FILE { Err(Errno::BAD_DESCRIPTOR) } else { above(Errno::BAD_DESCRIPTOR) }
 }
 
@@ -72,7 +72,7 @@ fn read(fd: i32, target: &mut [u8]) -> Result<usize, Errno> {
 ///
 /// # Safety
 /// They are the caller's, and initialised.
-unsafe fn bytes<'a>(start: *const u8, length: usize) -> &'a [u8] {
+pub(super) unsafe fn bytes<'a>(start: *const u8, length: usize) -> &'a [u8] {
     // SAFETY: the caller's promise.
     if start.is_null() { &[] } else { unsafe { core::slice::from_raw_parts(start, length) } }
 }
@@ -81,7 +81,7 @@ unsafe fn bytes<'a>(start: *const u8, length: usize) -> &'a [u8] {
 ///
 /// # Safety
 /// They are the caller's alone. They need not be initialised: nothing reads them here.
-unsafe fn bytes_mut<'a>(start: *mut u8, length: usize) -> &'a mut [u8] {
+pub(super) unsafe fn bytes_mut<'a>(start: *mut u8, length: usize) -> &'a mut [u8] {
     // SAFETY: the caller's promise.
     if start.is_null() { &mut [] } else { unsafe { core::slice::from_raw_parts_mut(start, length) } }
 }
@@ -145,14 +145,21 @@ unsafe extern "C" fn sys_writev(fd: i32, vectors: *const iovec, count: usize) ->
     number(unsafe { each(vectors, count, |one| write(fd, bytes(one.iov_base.cast(), one.iov_len))) }) as isize
 }
 
-/// Reads into several buffers, one after the other, until one is not filled.
+/// Reads into several buffers, one after the other, until one is not filled or a socket or counter has no
+/// more to give now.
 ///
 /// Tested: std::io
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_readv(fd: i32, vectors: *const iovec, count: usize) -> isize {
+    let mut first = true;
+    let one = |one: &iovec| match core::mem::take(&mut first) || !events::would_wait(fd) {
+        // SAFETY: the caller's buffer.
+        true => read(fd, unsafe { bytes_mut(one.iov_base.cast(), one.iov_len) }),
+        // What is there is there; no more need ever come.
+        false => Ok(0),
+    };
     // SAFETY: the caller's buffers.
-    number(unsafe { each(vectors, count, |one| read(fd, bytes_mut(one.iov_base.cast(), one.iov_len))) })
-        as isize
+    number(unsafe { each(vectors, count, one) }) as isize
 }
 
 /// Opens a file or, with O_DIRECTORY, a directory: a descriptor. EINVAL for a null path, ENOSYS where
@@ -370,26 +377,4 @@ extern "C" fn sys_fsync(fd: i32) -> i32 {
         0..FIRST_FILE => Ok(()),
         _ => above_for(fd).and_then(|(tag, system)| system.fstat(tag, fd)).map(|_| ()),
     })
-}
-
-refused! {
-    /// No flag of a descriptor has a meaning yet.
-    ///
-    /// Tested: selftest::refusals
-    fn sys_fcntl(fd: i32, command: i32, argument: i32) -> i32;
-
-    /// No descriptor can be told not to wait yet.
-    ///
-    /// Tested: selftest::refusals
-    fn sys_ioctl(fd: i32, command: i32, argument: *mut c_void) -> i32;
-
-    /// There are no counters with descriptors yet.
-    ///
-    /// Tested: selftest::refusals
-    fn sys_eventfd(value: u64, flags: i16) -> i32;
-
-    /// No descriptor makes anybody wait yet.
-    ///
-    /// Tested: selftest::refusals
-    fn sys_poll(descriptors: *mut hermit_abi::pollfd, count: usize, timeout: i32) -> i32;
 }

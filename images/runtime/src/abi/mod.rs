@@ -10,30 +10,19 @@
 //!
 //! `docs/abi.md` is made from these files (`tests/tests/abi.rs`), a section for
 //! each with what stands at its head, and a row for each function of `hermit-abi`:
-//! * a function that is defined here is done; the first paragraph of its comment
-//!   is its row: what it does, and what it refuses, with which error and why;
-//! * one that is listed in [`refused!`] answers `-ENOSYS`; its comment says why;
+//! * the first paragraph of a function's comment is its row: what it does, and what
+//!   it refuses, with which error and why;
 //! * the comment's last line says who tests it: `Tested: selftest::NAME` (a function
-//!   of `examples/selftest.rs`) or `Tested: std::NAME` (a program of `tests/std`),
-//!   several with commas between.
+//!   of `examples/selftest.rs`), `Tested: std::NAME` (a program of `tests/std`) or
+//!   `Tested: crates::NAME` (one of `tests/crates`), several with commas between.
 //!
 //! A test fails when the page is not what these files say, when a function of
 //! `hermit-abi` is missing here or has other arguments, and when a test that is named is not there.
 
-/// Defines functions of which there is nothing: they answer `-ENOSYS`. Each has a comment that says why.
-macro_rules! refused {
-    ($($(#[$comment:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty;)*) => {$(
-        $(#[$comment])*
-        #[unsafe(no_mangle)]
-        extern "C" fn $name($($argument: $type),*) -> $result {
-            $(let _ = $argument;)*
-            $crate::abi::number::<i64>(Err($crate::system::Errno::NOT_SUPPORTED)) as $result
-        }
-    )*};
-}
-
+mod events;
 mod files;
 mod memory;
+mod names;
 mod net;
 mod queues;
 mod semaphores;

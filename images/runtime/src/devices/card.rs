@@ -1,5 +1,6 @@
-//! The network card: a virtio-net device, for VMs that have peers behind an
-//! Ethernet.
+//! Network cards: virtio-net devices. A VM has one for its peers behind an
+//! Ethernet, if it has such, and one that leads out of the machine, if that is
+//! wanted.
 //!
 //! A frame that arrives interrupts as the doorbell does: it ends the present or
 //! the next [`bell::wait`](super::bell::wait). One that was sent does not: its
@@ -22,7 +23,7 @@ const TRANSMIT: u16 = 1;
 
 const _: () = assert!(HEADER_BYTES + ethernet::MAX_FRAME <= BUFFER_BYTES);
 
-/// The network card.
+/// A network card.
 pub struct Card {
     receive: Queue,
     transmit: Queue,
@@ -30,20 +31,29 @@ pub struct Card {
     free: Vec<u16>,
 }
 
-/// Starts the network card. Call it once. `None` if this VM has none, or one
-/// that is refused (which is said on the console).
+/// Starts the network card to the peers. Call it once. `None` if this VM has
+/// none, or one that is refused (which is said on the console).
 pub fn start() -> Option<Card> {
-    match find() {
+    start_at(DeviceAddress::CARD)
+}
+
+/// The same for the card that leads out of the machine.
+pub fn start_outside() -> Option<Card> {
+    start_at(DeviceAddress::OUTSIDE_CARD)
+}
+
+fn start_at(address: DeviceAddress) -> Option<Card> {
+    match find(address) {
         Ok(card) => card,
         Err(why) => {
-            refused(DeviceAddress::CARD, format_args!("{why}"));
+            refused(address, format_args!("{why}"));
             None
         }
     }
 }
 
-fn find() -> Result<Option<Card>, &'static str> {
-    let Some(mut device) = Device::find(DeviceAddress::CARD, PCI_ID)? else { return Ok(None) };
+fn find(address: DeviceAddress) -> Result<Option<Card>, &'static str> {
+    let Some(mut device) = Device::find(address, PCI_ID)? else { return Ok(None) };
     let receive = device.queue(RECEIVE, true)?;
     let transmit = device.queue(TRANSMIT, false)?;
     device.start();

@@ -1,7 +1,7 @@
 //! One VM as its driver keeps it, through all its lives.
 
 use crate::machine::{Shared, VmStatus};
-use crate::machine_file::{RestartPolicy, VmPlan};
+use crate::machine_file::{Forward, RestartPolicy, VmPlan};
 use crate::sys;
 use crate::vm::arguments::{Start, Ticks, arguments};
 use crate::vm::console::Console;
@@ -108,6 +108,10 @@ impl Vm {
         let (connection, bell) = shared.bells.connect(self.peer.0)?;
         self.connection = Some((connection, true));
         let regions = shared.regions.due(self.peer, &self.plan);
+        let net = shared.file.net.as_ref().filter(|_| self.plan.role == Role::Node);
+        let forwards: Vec<Forward> = net.map_or(Vec::new(), |net| {
+            net.forwards.iter().filter(|forward| forward.node == self.peer).copied().collect()
+        });
         let plug = shared.ethernet.as_ref().and_then(|ethernet| ethernet.plug(self.peer));
         let start = Start {
             vm: &self.plan,
@@ -116,6 +120,7 @@ impl Vm {
             regions: &regions,
             bell: bell.as_fd(),
             card: plug.map(|plug| (plug, self.peer)),
+            outside: net.map(|net| (net.address, &forwards[..])),
             epoch_ns: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos(),
             seed: crate::regions::random()?,
             ticks: shared

@@ -1,0 +1,37 @@
+//! The sockets of programs: TCP, UDP and names over an IP stack (smoltcp) per node.
+//!
+//! ```text
+//! Socket ─┐
+//! Socket ─┼─ Stack ─ smoltcp ─ Wire ─┬─ loopback: what is for the node itself
+//! Socket ─┘                          └─ Card ═══ outside
+//! ```
+//! * [`stack`]: the one lock, the turn that moves packets, ports.
+//! * [`socket`]: what a descriptor stands for; [`stream`], [`listener`] and
+//!   [`datagram`] are what it does.
+//! * [`names`]: addresses of names. [`wire`] and [`arp`]: packets and frames.
+//!
+//! Nothing here blocks, sleeps or reads a clock of its own: what cannot be done
+//! yet is [`Errno::AGAIN`](kernel::errno::Errno::AGAIN), and a socket counts what
+//! happens to it ([`Socket::changes`]). Whoever calls moves the packets that this
+//! causes; what comes from outside and what is due at a time, [`Stack::turn`]
+//! moves, which its owner calls when the card interrupts and when it said.
+//!
+//! **Whatever comes from the card is an allegation**: smoltcp checks it, and the
+//! wire lets nothing in that claims to come from the node itself.
+#![forbid(unsafe_code)]
+
+mod arp;
+mod datagram;
+mod listener;
+mod names;
+mod socket;
+mod stack;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use names::{Lookup, known};
+pub use socket::{Kind, Readiness, Shutdown, Socket};
+pub use stack::Stack;
+pub use stream::BUFFER_BYTES;

@@ -1,0 +1,441 @@
+//! A socket, as a descriptor stands for it.
+//!
+//! ```text
+//! TCP: fresh ── connect ──> stream        UDP: datagram
+//!        └───── listen ───> listener ── accept ──> another stream
+//! ```
+//! Every call is one attempt: what would have to wait is `AGAIN`.
+
+use crate::datagram::Datagram;
+use crate::listener::Listener;
+use crate::stack::{Entry, Inner, Stack, State};
+use crate::stream::{self, Stream, address};
+use kernel::errno::Errno;
+use kernel::pipe::Event;
+use kernel::waiters::Waiters;
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::tcp;
+use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+/// What a socket carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP.
+    Stream,
+    /// UDP.
+    Datagram,
+}
+
+/// Which directions to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Nothing more is read.
+    Receive,
+    /// Nothing more is sent.
+    Send,
+    /// Both.
+    Both,
+}
+
+/// What can be done without waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Something can be read or accepted, or reading says that there is no more.
+    pub readable: bool,
+    /// Something can be sent, or sending says that that is over.
+    pub writable: bool,
+    /// The connection is over, or there never was one.
+    pub over: bool,
+    /// It went wrong, and that was not told yet.
+    pub failed: bool,
+}
+
+/// A socket. Dropping it closes it; what it has sent still arrives.
+pub struct Socket {
+    stack: Arc<Stack>,
+    id: usize,
+    kind: Kind,
+    changes: Arc<Waiters>,
+}
+
+/// Nowhere in particular.
+const UNSPECIFIED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+
+impl Socket {
+    /// A socket without a port.
+    ///
+    /// # Errors
+    /// `NOBUFS`: there are too many.
+    pub fn new(stack: &Arc<Stack>, kind: Kind) -> Result<Self, Errno> {
+        let state = match kind {
+            Kind::Stream => State::Fresh,
+            Kind::Datagram => State::Datagram(Datagram::default()),
+        };
+        let (id, changes) = stack.look(|inner| inner.insert(state))?;
+        Ok(Self { stack: stack.clone(), id, kind, changes })
+    }
+
+    /// What it carries.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Counts on when something that could not be done may be done.
+    pub fn changes(&self) -> &Waiters {
+        &self.changes
+    }
+
+    /// Gives it a port: this one, or any if it is 0.
+    ///
+    /// # Errors
+    /// `ADDRINUSE`, `ADDRNOTAVAIL`; `INVAL`: it has one.
+    pub fn bind(&self, to: SocketAddrV4) -> Result<(), Errno> {
+        self.stack.enter(|inner| match &inner.entry(self.id).0.state {
+            State::Fresh | State::Datagram(_) => inner.bind(self.id, to),
+            State::Stream(_) | State::Listener(_) => Err(Errno::INVAL),
+        })
+    }
+
+    /// Takes connections from now on, of which `backlog` may wait to be accepted.
+    ///
+    /// # Errors
+    /// `OPNOTSUPP`: it is not TCP. `INVAL`: it is connected.
+    pub fn listen(&self, backlog: i32) -> Result<(), Errno> {
+        self.stack.enter(|inner| {
+            if inner.entry(self.id).0.bound.is_none() {
+                inner.bind(self.id, UNSPECIFIED)?;
+            }
+            let (entry, sockets) = inner.entry(self.id);
+            let Entry { state, bound, .. } = entry;
+            match (state, bound) {
+                (State::Listener(listener), _) => listener.set_backlog(backlog),
+                (state @ State::Fresh, Some((addr, port))) => {
+                    let endpoint = IpListenEndpoint { addr: addr.map(Into::into), port: *port };
+                    *state = State::Listener(Listener::new(sockets, endpoint, backlog));
+                }
+                (State::Datagram(_), _) => return Err(Errno::OPNOTSUPP),
+                _ => return Err(Errno::INVAL),
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes the connection that has waited longest, and says from whom it is.
+    ///
+    /// # Errors
+    /// `AGAIN`: there is none. `INVAL`: it does not listen.
+    pub fn accept(&self) -> Result<(Self, SocketAddrV4), Errno> {
+        let (id, changes, peer) = self.stack.enter(|inner| {
+            let (entry, sockets) = inner.entry(self.id);
+            let State::Listener(listener) = &mut entry.state else {
+                return Err(if self.kind == Kind::Datagram { Errno::OPNOTSUPP } else { Errno::INVAL });
+            };
+            let handle = listener.accept(sockets).ok_or(Errno::AGAIN)?;
+            let peer = sockets.get::<tcp::Socket<'_>>(handle).remote_endpoint();
+            // One that is reset by now has no peer any more.
+            let peer = peer.map_or(UNSPECIFIED, address);
+            match inner.insert(State::Stream(Stream::accepted(handle))) {
+                Ok((id, changes)) => Ok((id, changes, peer)),
+                Err(error) => {
+                    inner.abandon(handle, true);
+                    Err(error)
+                }
+            }
+        })?;
+        Ok((Self { stack: self.stack.clone(), id, kind: Kind::Stream, changes }, peer))
+    }
+
+    /// Connects. Of TCP this is the call alone; [`Socket::connected`] says how it
+    /// was answered.
+    ///
+    /// # Errors
+    /// `INPROGRESS`: it was called. `ALREADY`: it was before. `ISCONN`,
+    /// `NETUNREACH`, `ADDRNOTAVAIL`.
+    pub fn connect(&self, to: SocketAddrV4) -> Result<(), Errno> {
+        let to = Inner::destination(to);
+        let called = self.stack.enter(|inner| {
+            let now_ns = inner.now_ns;
+            let (entry, sockets) = inner.entry(self.id);
+            match &mut entry.state {
+                State::Fresh => Ok(Some(())),
+                State::Datagram(datagram) => {
+                    datagram.peer = Some(to);
+                    let has_port = datagram.handle.is_some();
+                    inner.source(*to.ip())?;
+                    if !has_port {
+                        inner.bind(self.id, UNSPECIFIED)?;
+                    }
+                    Ok(None)
+                }
+                State::Listener(_) => Err(Errno::INVAL),
+                State::Stream(stream) if stream.is_calling() => match stream.called(sockets, now_ns) {
+                    Err(Errno::AGAIN) => Err(Errno::ALREADY),
+                    Err(error) => Err(error),
+                    Ok(()) => Err(Errno::ISCONN),
+                },
+                State::Stream(_) => Err(Errno::ISCONN),
+            }?
+            .map_or(Ok(false), |()| call(inner, self.id, to).map(|()| true))
+        })?;
+        if called { Err(Errno::INPROGRESS) } else { Ok(()) }
+    }
+
+    /// How the call for a connection was answered.
+    ///
+    /// # Errors
+    /// `AGAIN`: not yet. `CONNREFUSED`, `TIMEDOUT`.
+    pub fn connected(&self) -> Result<(), Errno> {
+        self.stack.look(|inner| {
+            let now_ns = inner.now_ns;
+            let (entry, sockets) = inner.entry(self.id);
+            match &mut entry.state {
+                State::Stream(stream) => stream.called(sockets, now_ns),
+                State::Datagram(_) => Ok(()),
+                State::Fresh | State::Listener(_) => Err(Errno::NOTCONN),
+            }
+        })
+    }
+
+    /// Sends bytes of a stream, or a datagram to its peer: how many were taken.
+    ///
+    /// # Errors
+    /// `AGAIN`; `PIPE`, `CONNRESET`, `NOTCONN`, `DESTADDRREQ`, `MSGSIZE`.
+    pub fn send(&self, source: &[u8]) -> Result<usize, Errno> {
+        self.stack.enter(|inner| {
+            let now_ns = inner.now_ns;
+            let (entry, sockets) = inner.entry(self.id);
+            match &mut entry.state {
+                State::Stream(stream) => {
+                    stream.called(sockets, now_ns)?;
+                    stream.send(sockets, source)
+                }
+                State::Datagram(datagram) => {
+                    let to = datagram.peer.ok_or(Errno::DESTADDRREQ)?;
+                    send_datagram(inner, self.id, source, to)
+                }
+                State::Fresh | State::Listener(_) => Err(Errno::NOTCONN),
+            }
+        })
+    }
+
+    /// Sends a datagram to somebody; a stream sends to its peer whatever is said.
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub fn send_to(&self, source: &[u8], to: SocketAddrV4) -> Result<usize, Errno> {
+        match self.kind {
+            Kind::Stream => self.send(source),
+            Kind::Datagram => {
+                self.stack.enter(|inner| send_datagram(inner, self.id, source, Inner::destination(to)))
+            }
+        }
+    }
+
+    /// Takes bytes, or one datagram; leaves them there if `peek`. How many bytes,
+    /// and of a datagram, from whom.
+    ///
+    /// # Errors
+    /// `AGAIN`; `CONNRESET`, `NOTCONN`.
+    pub fn receive(&self, target: &mut [u8], peek: bool) -> Result<(usize, Option<SocketAddrV4>), Errno> {
+        let receive = |inner: &mut Inner| {
+            let now_ns = inner.now_ns;
+            let (entry, sockets) = inner.entry(self.id);
+            match &mut entry.state {
+                State::Stream(stream) => {
+                    stream.called(sockets, now_ns)?;
+                    stream.receive(sockets, target, peek).map(|length| (length, None))
+                }
+                State::Datagram(datagram) => {
+                    datagram.receive(sockets, target, peek).map(|(length, from)| (length, Some(from)))
+                }
+                State::Fresh | State::Listener(_) => Err(Errno::NOTCONN),
+            }
+        };
+        // Only of a stream's bytes the peer is told that they were taken.
+        match peek || self.kind == Kind::Datagram {
+            true => self.stack.look(receive),
+            false => self.stack.enter(receive),
+        }
+    }
+
+    /// Ends one direction of a connection, or both.
+    ///
+    /// # Errors
+    /// `NOTCONN`: it has none.
+    pub fn shut_down(&self, how: Shutdown) -> Result<(), Errno> {
+        self.stack.enter(|inner| {
+            let (entry, sockets) = inner.entry(self.id);
+            let State::Stream(stream) = &mut entry.state else { return Err(Errno::NOTCONN) };
+            stream.shut_down(sockets, how != Shutdown::Send, how != Shutdown::Receive)
+        })?;
+        // Whoever waits to read learns it.
+        self.changes.wake_all();
+        Ok(())
+    }
+
+    /// Its own address.
+    pub fn local(&self) -> SocketAddrV4 {
+        self.stack.look(|inner| {
+            let (entry, sockets) = inner.entry(self.id);
+            let bound = entry.bound.map_or(UNSPECIFIED, |(address, port)| {
+                SocketAddrV4::new(address.unwrap_or(Ipv4Addr::UNSPECIFIED), port)
+            });
+            match &entry.state {
+                State::Stream(stream) => {
+                    let end = sockets.get::<tcp::Socket<'_>>(stream.handle).local_endpoint();
+                    end.map_or(bound, address)
+                }
+                &State::Datagram(Datagram { peer: Some(peer), .. }) if bound.ip().is_unspecified() => {
+                    let source = inner.source(*peer.ip()).unwrap_or(Ipv4Addr::UNSPECIFIED);
+                    SocketAddrV4::new(source, bound.port())
+                }
+                _ => bound,
+            }
+        })
+    }
+
+    /// The address of whom it is connected with.
+    ///
+    /// # Errors
+    /// `NOTCONN`.
+    pub fn peer(&self) -> Result<SocketAddrV4, Errno> {
+        self.stack.look(|inner| {
+            let (entry, sockets) = inner.entry(self.id);
+            let peer = match &entry.state {
+                State::Stream(stream) if !stream.is_calling() => {
+                    sockets.get::<tcp::Socket<'_>>(stream.handle).remote_endpoint().map(address)
+                }
+                State::Datagram(datagram) => datagram.peer,
+                _ => None,
+            };
+            peer.ok_or(Errno::NOTCONN)
+        })
+    }
+
+    /// What can be done without waiting.
+    pub fn readiness(&self) -> Readiness {
+        self.stack.look(|inner| {
+            let (entry, sockets) = inner.entry(self.id);
+            match &mut entry.state {
+                State::Fresh => Readiness { writable: true, over: true, ..Readiness::default() },
+                State::Stream(stream) => stream.readiness(sockets),
+                State::Listener(listener) => {
+                    Readiness { readable: listener.is_ready(sockets), ..Readiness::default() }
+                }
+                State::Datagram(datagram) => datagram.readiness(sockets),
+            }
+        })
+    }
+
+    /// What went wrong with its connection, once.
+    pub fn take_error(&self) -> Option<Errno> {
+        self.stack.look(|inner| {
+            let now_ns = inner.now_ns;
+            let (entry, sockets) = inner.entry(self.id);
+            match &mut entry.state {
+                State::Stream(stream) => stream.take_error(sockets, now_ns),
+                _ => None,
+            }
+        })
+    }
+
+    /// Does something with the connection below, if there is one.
+    fn with_stream(&self, act: impl FnOnce(&mut tcp::Socket<'static>)) {
+        self.stack.look(|inner| {
+            let (entry, sockets) = inner.entry(self.id);
+            if let State::Stream(stream) = &entry.state {
+                act(sockets.get_mut(stream.handle));
+            }
+        });
+    }
+
+    /// Whether small pieces are sent at once instead of gathered.
+    pub fn set_no_delay(&self, on: bool) {
+        self.with_stream(|socket| socket.set_nagle_enabled(!on));
+    }
+
+    /// Whether the peer is asked every two hours if it is still there.
+    pub fn set_keep_alive(&self, on: bool) {
+        self.with_stream(|socket| socket.set_keep_alive(on.then_some(stream::KEEP_ALIVE)));
+    }
+
+    /// How many routers may pass on what it sends; not 0.
+    pub fn set_time_to_live(&self, hops: u8) {
+        self.with_stream(|socket| socket.set_hop_limit(Some(hops.max(1))));
+    }
+
+    /// Closes it before it is dropped, whoever is about to use it: its port is free.
+    pub fn close(&self) {
+        // It cannot fail: nothing is waited for.
+        let _ = self.stack.enter(|inner| {
+            inner.end(self.id);
+            Ok(())
+        });
+        self.changes.wake_all();
+    }
+
+    /// Breaks the connection: the peer is told, nothing else is sent.
+    pub fn abort(&self) {
+        // It cannot fail: nothing is waited for.
+        let _ = self.stack.enter(|inner| {
+            let (entry, sockets) = inner.entry(self.id);
+            if let State::Stream(stream) = &entry.state {
+                stream::close(sockets, stream.handle, true);
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Calls for a connection.
+fn call(inner: &mut Inner, id: usize, to: SocketAddrV4) -> Result<(), Errno> {
+    let source = inner.source(*to.ip())?;
+    if inner.entry(id).0.bound.is_none() {
+        inner.bind(id, UNSPECIFIED)?;
+    }
+    let Some((address, port)) = inner.entry(id).0.bound else { return Err(Errno::INVAL) };
+    let from = SocketAddrV4::new(address.unwrap_or(source), port);
+    let Inner { interface, sockets, .. } = inner;
+    let mut socket = stream::socket();
+    stream::set_call_timeout(&mut socket);
+    let called = socket.connect(interface.context(), IpEndpoint::from(to), IpEndpoint::from(from));
+    called.map_err(|_| Errno::ADDRNOTAVAIL)?;
+    let handle: SocketHandle = sockets.add(socket);
+    let now_ns = inner.now_ns;
+    inner.entry(id).0.state = State::Stream(Stream::calling(handle, now_ns));
+    Ok(())
+}
+
+fn send_datagram(inner: &mut Inner, id: usize, source: &[u8], to: SocketAddrV4) -> Result<usize, Errno> {
+    let from = inner.source(*to.ip())?;
+    if inner.entry(id).0.bound.is_none() {
+        inner.bind(id, UNSPECIFIED)?;
+    }
+    let (entry, sockets) = inner.entry(id);
+    let from = entry.bound.and_then(|(address, _)| address).unwrap_or(from);
+    let State::Datagram(datagram) = &mut entry.state else { return Err(Errno::OPNOTSUPP) };
+    datagram.send(sockets, source, from, to)
+}
+
+/// What a reader waits for.
+impl Event for Socket {
+    fn changes(&self) -> &Waiters {
+        &self.changes
+    }
+
+    fn is_ready(&self) -> bool {
+        self.readiness().readable
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // It cannot fail: nothing is waited for.
+        let _ = self.stack.enter(|inner| {
+            inner.remove(self.id);
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,228 @@
+//! The device below smoltcp: packets for the node itself come back, all others
+//! go through the card, if there is one.
+//!
+//! What comes through the card and is not for the node's address outside, or says
+//! that it comes from the node, is dropped: the loopback is the node's own.
+
+use crate::arp;
+use smoltcp::phy::{self, Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
+use smoltcp::time::Instant;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use transport::ethernet::{Card, FRAME_HEADER_BYTES, MAX_FRAME, MAX_PACKET, outside};
+
+/// Most packets on their way to the node itself.
+const MAX_LOOPED: usize = 64;
+/// Most frames in a row that are no packets for the node.
+const MOST_SKIPPED: usize = 64;
+/// IPv4, as a frame's header calls it.
+const IPV4: [u8; 2] = [8, 0];
+/// TCP, as a packet's header calls it, and two of its flags.
+const TCP: u8 = 6;
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+/// Where a packet's header says from whom it comes and to whom it goes.
+const SOURCE: usize = 12;
+const DESTINATION: usize = 16;
+
+/// The loopback and the card.
+pub struct Wire {
+    card: Option<Box<dyn Card>>,
+    looped: VecDeque<Vec<u8>>,
+    /// The packet that is taken next.
+    staged: Option<Staged>,
+    /// Where it is if it came from the loopback.
+    current: Vec<u8>,
+    incoming: Box<[u8; MAX_FRAME]>,
+    outgoing: Box<[u8; MAX_FRAME]>,
+}
+
+/// Where the packet is that is taken next.
+#[derive(Clone, Copy)]
+enum Staged {
+    /// It came from the loopback.
+    Looped,
+    /// It came from the card, and is so long.
+    Arrived(usize),
+}
+
+/// Whether a packet for this address stays on the node.
+pub fn is_own(address: Ipv4Addr) -> bool {
+    address.is_loopback() || address == Ipv4Addr::from(outside::ADDRESS)
+}
+
+/// An address in a packet.
+fn address(packet: &[u8], at: usize) -> Option<Ipv4Addr> {
+    let octets: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
+    Some(octets.into())
+}
+
+impl Wire {
+    pub fn new(card: Option<Box<dyn Card>>) -> Self {
+        let frame = || Box::new([0; MAX_FRAME]);
+        Self {
+            card,
+            looped: VecDeque::new(),
+            staged: None,
+            current: Vec::new(),
+            incoming: frame(),
+            outgoing: frame(),
+        }
+    }
+
+    /// Whether there is anything beyond the node.
+    pub fn has_card(&self) -> bool {
+        self.card.is_some()
+    }
+
+    /// Whether a packet waits to be taken.
+    pub fn has_packet(&self) -> bool {
+        self.staged.is_some()
+            || !self.looped.is_empty()
+            || self.card.as_ref().is_some_and(|card| card.has_frame())
+    }
+
+    /// Whether a packet can be sent, wherever it goes.
+    pub fn can_send(&mut self) -> bool {
+        self.looped.len() < MAX_LOOPED && self.card.as_mut().is_none_or(|card| card.can_send())
+    }
+
+    /// Whether there is a packet to be taken: it is looked at before that.
+    pub fn stage(&mut self) -> bool {
+        if self.staged.is_none() {
+            self.staged = match self.looped.pop_front() {
+                Some(packet) => {
+                    self.current = packet;
+                    Some(Staged::Looped)
+                }
+                None => self.from_card().map(Staged::Arrived),
+            };
+        }
+        self.staged.is_some()
+    }
+
+    fn staged(&self) -> &[u8] {
+        match self.staged {
+            Some(Staged::Looped) => &self.current,
+            Some(Staged::Arrived(length)) => &self.incoming[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length],
+            None => &[],
+        }
+    }
+
+    /// From whom and to whom the staged packet calls for a connection, if it does.
+    pub fn call(&self) -> Option<(SocketAddrV4, SocketAddrV4)> {
+        let packet = self.staged();
+        let segment = packet.get(usize::from(packet.first()? & 15) * 4..)?;
+        let port = |at: usize| Some(u16::from_be_bytes([*segment.get(at)?, *segment.get(at + 1)?]));
+        let calls = packet.get(9) == Some(&TCP) && segment.get(13)? & (SYN | ACK) == SYN;
+        let end = |at, port| Some(SocketAddrV4::new(address(packet, at)?, port));
+        if !calls {
+            return None;
+        }
+        Some((end(SOURCE, port(0)?)?, end(DESTINATION, port(2)?)?))
+    }
+
+    /// Takes the staged packet for nobody.
+    pub fn discard(&mut self) {
+        self.staged = None;
+    }
+
+    /// How long the packet for the node is that the card gives next.
+    fn from_card(&mut self) -> Option<usize> {
+        let card = self.card.as_mut()?;
+        for _ in 0..MOST_SKIPPED {
+            // It may have to be answered at once.
+            if !card.can_send() {
+                return None;
+            }
+            let length = card.receive(&mut self.incoming)?;
+            let frame = &self.incoming[..length];
+            if let Some(answer) = arp::answer(frame, outside::ADDRESS, outside::OWN_HARDWARE) {
+                card.send(&answer);
+            } else if is_for_node(frame) {
+                return Some(length - FRAME_HEADER_BYTES);
+            }
+        }
+        None
+    }
+}
+
+/// Whether a frame carries a packet that may come in.
+fn is_for_node(frame: &[u8]) -> bool {
+    let Some(packet) = frame.get(FRAME_HEADER_BYTES..) else { return false };
+    let (Some(from), Some(to)) = (address(packet, SOURCE), address(packet, DESTINATION)) else {
+        return false;
+    };
+    frame[12..14] == IPV4 && !is_own(from) && to == Ipv4Addr::from(outside::ADDRESS)
+}
+
+impl Device for Wire {
+    type RxToken<'a> = Incoming<'a>;
+    type TxToken<'a> = Outgoing<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
+        self.stage();
+        let Self { card, looped, current, incoming, outgoing, .. } = self;
+        let packet = match self.staged.take()? {
+            Staged::Looped => &current[..],
+            Staged::Arrived(length) => &incoming[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length],
+        };
+        Some((Incoming(packet), Outgoing { card, looped, frame: outgoing }))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Outgoing<'_>> {
+        if !self.can_send() {
+            return None;
+        }
+        let Self { card, looped, outgoing, .. } = self;
+        Some(Outgoing { card, looped, frame: outgoing })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = MAX_PACKET;
+        // What QEMU is given it checks; what comes from it never left the host's
+        // memory, where nothing damages it.
+        let mut checksums = ChecksumCapabilities::default();
+        checksums.ipv4 = Checksum::Tx;
+        checksums.tcp = Checksum::Tx;
+        checksums.udp = Checksum::Tx;
+        checksums.icmpv4 = Checksum::Tx;
+        capabilities.checksum = checksums;
+        capabilities
+    }
+}
+
+/// A packet for the node.
+pub struct Incoming<'a>(&'a [u8]);
+
+impl phy::RxToken for Incoming<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, take: F) -> R {
+        take(self.0)
+    }
+}
+
+/// Room for a packet.
+pub struct Outgoing<'a> {
+    card: &'a mut Option<Box<dyn Card>>,
+    looped: &'a mut VecDeque<Vec<u8>>,
+    frame: &'a mut [u8; MAX_FRAME],
+}
+
+impl phy::TxToken for Outgoing<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
+        let end = FRAME_HEADER_BYTES + length;
+        let filled = fill(&mut self.frame[FRAME_HEADER_BYTES..end]);
+        let packet = &self.frame[FRAME_HEADER_BYTES..end];
+        if address(packet, DESTINATION).is_some_and(is_own) {
+            self.looped.push_back(packet.to_vec());
+        } else if let Some(card) = self.card {
+            self.frame[..6].copy_from_slice(&outside::GATEWAY_HARDWARE);
+            self.frame[6..12].copy_from_slice(&outside::OWN_HARDWARE);
+            self.frame[12..14].copy_from_slice(&IPV4);
+            card.send(&self.frame[..end]);
+        }
+        filled
+    }
+}
