@@ -37,7 +37,8 @@ impl<T> Mutex<T> {
     /// Runs `f` on the value, when it is this thread's turn.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SYNC: mutex-handover, with the swap in `run`.
-        if !(self.try_take() || cores::many() && self.spin()) {
+        let taken = self.try_take() || cores::many() && self.spin();
+        if !taken {
             while self.state.swap(CONTENDED, Acquire) != FREE {
                 // Whatever ends the wait, the loop looks again.
                 let _ = futex::wait(&self.state, CONTENDED, None);
