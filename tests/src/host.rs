@@ -37,7 +37,12 @@ impl Host {
 
     /// Writes a machine file whose nodes carry the test programs.
     pub fn machine_file(&self, name: &str, text: &str) -> PathBuf {
-        let images = format!("[images]\nnode = {:?}\n", image("test-node"));
+        self.machine_file_with(name, text, "test-node")
+    }
+
+    /// Writes a machine file whose nodes boot this image.
+    pub fn machine_file_with(&self, name: &str, text: &str, node: &str) -> PathBuf {
+        let images = format!("[images]\nnode = {:?}\n", image(node));
         self.file(&format!("{name}.toml"), &format!("name = \"{name}\"\n{text}{images}"))
     }
 

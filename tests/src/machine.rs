@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,7 +50,16 @@ impl Machine {
 
     /// Brings up a machine of this name.
     pub fn up_as(host: &Arc<Host>, name: &str, description: &str) -> Self {
-        let file = host.machine_file(name, description);
+        Self::up_from(host, name, &host.machine_file(name, description))
+    }
+
+    /// Brings up a machine of this description whose nodes boot this image.
+    pub fn up_with(node: &str, description: &str) -> Self {
+        let (host, name) = (Arc::new(Host::new()), "m");
+        Self::up_from(&host, name, &host.machine_file_with(name, description, node))
+    }
+
+    fn up_from(host: &Arc<Host>, name: &str, file: &Path) -> Self {
         let mut launcher = host.start(&["up", file.to_str().expect("the path is ours")]);
         launcher.wait_for("VMs up in");
         let machine =

@@ -1,11 +1,7 @@
-//! An HTTP server on a crate for that, and one on std's sockets alone.
+//! An HTTP server on a crate for that.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use crate::Outcome;
 use tiny_http::{Method, Response, Server, StatusCode};
-
-/// Errors of the crate go to whoever started the program.
-type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Serves on the port that it is given, with so many threads, until `GET /end`:
 /// `GET /bytes/N` is N bytes of a pattern, `POST /echo` what came, `POST /sum`
@@ -62,17 +58,4 @@ fn work(server: &Server) -> Outcome {
 /// Bytes that repeat after a prime number of them.
 fn pattern(count: usize) -> Vec<u8> {
     (0..count).map(|index| (index % 251) as u8).collect()
-}
-
-/// Answers one request after the other with the fewest calls: for measuring.
-pub fn listener() -> std::io::Result<()> {
-    let listener = TcpListener::bind("0.0.0.0:80")?;
-    println!("listening on {}", listener.local_addr()?);
-    for stream in listener.incoming() {
-        let mut stream = stream?;
-        let mut request = [0; 1024];
-        let _ = stream.read(&mut request)?;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n")?;
-    }
-    Ok(())
 }

@@ -1,9 +1,28 @@
-//! A node image whose programs use well-known crates as they are, and std's sockets.
+//! A node image with programs that use well-known crates, and sockets.
 
+mod events;
 mod http;
+mod outside;
+mod waiting;
 
+use crates_image::{Outcome, crates, sockets};
 use node::program;
+use std::io::stdout;
 
 fn main() {
-    node::main(&[program!("http", http::serve), program!("listener", http::listener)])
+    node::main(&[
+        program!("crates", || crates::all(&mut stdout())),
+        program!("packed", packed),
+        program!("sockets", || sockets::all(&mut stdout())),
+        program!("events", events::all),
+        program!("http", http::serve),
+        program!("outside", outside::call),
+        program!("waiting", waiting::in_every_way),
+        program!("thief", waiting::thief),
+    ])
+}
+
+/// Leaves a file that other programs can unpack.
+fn packed() -> Outcome {
+    Ok(std::fs::write("/packed.gz", crates::packed()?)?)
 }

@@ -5,6 +5,7 @@
 //! images; `scripts/test` builds all of it.
 
 mod copies;
+mod crates;
 mod distance;
 mod hostile;
 mod hosts;
@@ -12,6 +13,7 @@ mod isolation;
 mod kills;
 mod lives;
 mod mistakes;
+mod network;
 mod pipes;
 mod programs;
 mod restarts;

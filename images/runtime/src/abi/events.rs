@@ -5,7 +5,7 @@ use super::{number, small_number, status};
 use crate::system::Errno;
 use core::ffi::c_void;
 use core::time::Duration;
-use hermit_abi::{F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FIONBIO, O_NONBLOCK, pollfd};
+use hermit_abi::{F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FIONBIO, O_NONBLOCK, POLLIN, pollfd};
 
 /// Waits for descriptors. `std` takes -1 alone for an error of this call.
 #[unsafe(no_mangle)]
@@ -22,6 +22,13 @@ unsafe extern "C" fn sys_poll(descriptors: *mut pollfd, count: usize, timeout_ms
         system.sockets().poll(tag, descriptors, timeout)
     };
     small_number(poll()).max(-1)
+}
+
+/// Whether a read would wait for something to come.
+pub(super) fn would_wait(fd: i32) -> bool {
+    let Ok((tag, system)) = above(Errno::NOT_SUPPORTED) else { return false };
+    let mut one = [pollfd { fd, events: POLLIN, revents: 0 }];
+    system.sockets().poll(tag, &mut one, Some(Duration::ZERO)) == Ok(0)
 }
 
 #[unsafe(no_mangle)]

@@ -5,7 +5,7 @@
 //! skip `.` and `..`, and it takes a result of 0 for an error. So an empty
 //! directory shows as an error with number 0; nothing on this side helps.
 
-use super::{number, small_number, status};
+use super::{events, number, small_number, status};
 use crate::console;
 use crate::system::{self, Errno, FileKind, FileStatus, System};
 use crate::thread;
@@ -135,9 +135,15 @@ unsafe extern "C" fn sys_writev(fd: i32, vectors: *const iovec, count: usize) ->
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_readv(fd: i32, vectors: *const iovec, count: usize) -> isize {
+    let mut first = true;
+    let one = |one: &iovec| match core::mem::take(&mut first) || !events::would_wait(fd) {
+        // SAFETY: the caller's buffer.
+        true => read(fd, unsafe { bytes_mut(one.iov_base.cast(), one.iov_len) }),
+        // What is there is there; no more need ever come.
+        false => Ok(0),
+    };
     // SAFETY: the caller's buffers.
-    number(unsafe { each(vectors, count, |one| read(fd, bytes_mut(one.iov_base.cast(), one.iov_len))) })
-        as isize
+    number(unsafe { each(vectors, count, one) }) as isize
 }
 
 #[unsafe(no_mangle)]

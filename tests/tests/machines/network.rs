@@ -1,0 +1,279 @@
+//! Programs' sockets: among themselves, to the host, and from it.
+
+use rustix::process::Signal;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+use tests::PATIENCE;
+use tests::command::Running;
+use tests::input::Random;
+use tests::machine::Machine;
+
+/// A port of the host that nobody has now.
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A machine of so many nodes, to port 80 of whose first one a port of the host leads.
+fn machine(nodes: usize) -> (Machine, u16) {
+    let port = free_port();
+    let description =
+        format!("[clusters.a]\nnodes = {nodes}\n[vm.net]\nforward = [\"{port}:80\"]\n");
+    (Machine::up_with("crates-node", &description), port)
+}
+
+/// The HTTP server, when it serves.
+fn served(machine: &Machine) -> Running {
+    let mut server = machine.start_program(1, &["http"]);
+    server.wait_for("serving on port 80");
+    server
+}
+
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// An answer's body, of whatever form the server chose for it.
+fn body(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut reader = io::BufReader::new(stream);
+    let (mut length, mut chunked) = (0, false);
+    let line = |reader: &mut io::BufReader<&mut TcpStream>| -> io::Result<String> {
+        let mut line = String::new();
+        io::BufRead::read_line(reader, &mut line)?;
+        match line.pop() {
+            Some('\n') => Ok(line.trim_end().to_ascii_lowercase()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    };
+    let status = line(&mut reader)?;
+    assert!(status.starts_with("http/1.1 200"), "{status}");
+    loop {
+        let header = line(&mut reader)?;
+        if header.is_empty() {
+            break;
+        } else if let Some(bytes) = header.strip_prefix("content-length:") {
+            length = bytes.trim().parse().unwrap();
+        }
+        chunked |= header == "transfer-encoding: chunked";
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    while chunked {
+        let size = usize::from_str_radix(&line(&mut reader)?, 16).unwrap();
+        let start = body.len();
+        body.resize(start + size, 0);
+        reader.read_exact(&mut body[start..])?;
+        line(&mut reader)?;
+        chunked = size > 0;
+    }
+    Ok(body)
+}
+
+/// Asks on a connection that stays.
+fn ask(stream: &mut TcpStream, method: &str, url: &str, sent: &[u8]) -> io::Result<Vec<u8>> {
+    write!(stream, "{method} {url} HTTP/1.1\r\nHost: m\r\nContent-Length: {}\r\n\r\n", sent.len())?;
+    stream.write_all(sent)?;
+    body(stream)
+}
+
+fn pattern(count: usize) -> Vec<u8> {
+    (0..count).map(|index| (index % 251) as u8).collect()
+}
+
+/// It serves, on a connection of its own.
+fn serves(port: u16) {
+    assert_eq!(ask(&mut connect(port), "GET", "/", b"").unwrap(), b"hello\n");
+}
+
+#[test]
+fn the_hosts_curl_reaches_a_program() {
+    let (machine, port) = machine(1);
+    let server = served(&machine);
+    let folder = machine.host.folder();
+    std::fs::write(folder.join("sent"), Random::seeded().bytes(3_000_000)).unwrap();
+    let curl = |words: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--fail", "--max-time", "100"]).args(words).current_dir(folder);
+        Running::start(command).end().well()
+    };
+    let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    assert_eq!(curl(&[&url("/")]), "hello\n");
+    // Two on one connection, which the server keeps.
+    assert_eq!(curl(&[&url("/"), &url("/"), "-w", "%{num_connects} "]), "hello\n1 hello\n0 ");
+    curl(&["-o", "got", &url("/bytes/4000000")]);
+    assert!(std::fs::read(folder.join("got")).unwrap() == pattern(4_000_000));
+    curl(&["-o", "got", "--data-binary", "@sent", &url("/echo")]);
+    assert!(std::fs::read(folder.join("got")).unwrap() == std::fs::read(folder.join("sent")).unwrap());
+    assert_eq!(curl(&[&url("/end")]), "bye\n");
+    assert_eq!(server.end().well(), "serving on port 80\n");
+}
+
+#[test]
+fn many_clients_are_served_at_once_each_with_its_own() {
+    let (machine, port) = machine(1);
+    let _server = served(&machine);
+    let clients: Vec<_> = (0..8_u64)
+        .map(|client| {
+            thread::spawn(move || {
+                let mut random = Random::new(client + 1);
+                let mut stream = connect(port);
+                for round in 0..12 {
+                    if round % 4 == 3 {
+                        stream = connect(port);
+                    }
+                    let length = random.below(60_000) as usize;
+                    assert!(ask(&mut stream, "GET", &format!("/bytes/{length}"), b"").unwrap() == pattern(length));
+                    let sent = random.bytes(length / 2);
+                    assert!(ask(&mut stream, "POST", "/echo", &sent).unwrap() == sent);
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    serves(port);
+    machine.wait_until_idle();
+}
+
+#[test]
+fn clients_that_go_away_and_clients_that_talk_nonsense_leave_the_server_serving() {
+    let (machine, port) = machine(1);
+    let _server = served(&machine);
+    for round in 0..20 {
+        let mut stream = connect(port);
+        match round % 4 {
+            // It says nothing and goes.
+            0 => {}
+            // It goes in the middle of its request.
+            1 => write!(stream, "POST /echo HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nhalf of").unwrap(),
+            // It goes, by a reset, in the middle of the answer: something is unread.
+            2 => {
+                write!(stream, "GET /bytes/3000000 HTTP/1.1\r\nHost: m\r\n\r\n").unwrap();
+                stream.read_exact(&mut [0; 100]).unwrap();
+            }
+            _ => stream.write_all(&Random::new(round).bytes(5000)).unwrap(),
+        }
+        drop(stream);
+    }
+    for _ in 0..5 {
+        serves(port);
+    }
+}
+
+#[test]
+fn a_port_without_a_program_ends_connections_and_a_killed_programs_port_is_free() {
+    let (machine, port) = machine(1);
+    let nobody = || {
+        let mut stream = connect(port);
+        // QEMU has taken the connection; it ends at once, one way or the other.
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+        assert!(matches!(stream.read(&mut [0; 10]), Ok(0) | Err(_)));
+    };
+    nobody();
+    for _ in 0..4 {
+        let server = served(&machine);
+        serves(port);
+        // In the middle of an answer.
+        let mut stream = connect(port);
+        write!(stream, "GET /bytes/30000000 HTTP/1.1\r\nHost: m\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 1000]).unwrap();
+        server.signal(Signal::INT);
+        assert_eq!(server.end().signal(), Some(Signal::INT.as_raw()));
+        // What the machine forgets of it at the latest now, a new one may not stumble over.
+        assert!(io::copy(&mut stream, &mut io::sink()).is_ok_and(|bytes| bytes < 30_000_000) || true);
+        nobody();
+    }
+    let refused = {
+        let _server = served(&machine);
+        machine.call(&["run", "http"])
+    };
+    assert_eq!(refused.code(), Some(1), "{refused:?}");
+    assert!(refused.err.contains("Address already in use"), "{}", refused.err);
+}
+
+#[test]
+fn programs_call_the_host() {
+    let (machine, _) = machine(1);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let host = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        write!(stream, "the host heard {said:?}").unwrap();
+    });
+    let said = machine.run(1, &["outside", &port.to_string(), "from within"]);
+    assert_eq!(said, "from 10.0.2.15 to 10.0.2.2\nthe host heard \"from within\"\n");
+    host.join().unwrap();
+    assert_eq!(machine.run(1, &["outside", &free_port().to_string(), "x"]), "not called: ConnectionRefused\n");
+}
+
+#[test]
+fn sockets_do_as_std_says_with_a_way_out_and_without() {
+    let (with, _) = machine(2);
+    let without = Machine::up_with("crates-node", "[clusters.a]\nnodes = 1\n");
+    let mut expected = Vec::new();
+    crates_image::sockets::all(&mut expected).unwrap();
+    let expected = String::from_utf8_lossy(&expected);
+    for machine in [&with, &without] {
+        assert_eq!(machine.run(1, &["sockets"]), expected);
+        assert_eq!(machine.run(1, &["events"]), "events: fine\n");
+        machine.wait_until_idle();
+    }
+    // Several of them on one node do not get into each other's way.
+    assert_eq!(without.run(3, &["sockets"]).lines().count(), 3 * expected.lines().count());
+    let said = without.run(1, &["outside", "80", "x"]);
+    assert_eq!(said, "not called: Uncategorized\n", "there is no way out");
+}
+
+#[test]
+fn a_program_that_waits_in_every_way_is_ended_and_leaves_its_ports() {
+    let machine = Machine::up_with("crates-node", "[clusters.a]\nnodes = 1\n");
+    for _ in 0..10 {
+        let mut waiting = machine.start_program(1, &["waiting", "7000"]);
+        waiting.wait_for("waiting");
+        waiting.signal(Signal::INT);
+        waiting.end();
+    }
+    machine.wait_until_idle();
+}
+
+#[test]
+fn a_descriptor_is_its_activitys_alone() {
+    let machine = Machine::up_with("crates-node", "[clusters.a]\nnodes = 1\n");
+    assert_eq!(machine.run(2, &["thief"]), "stolen: nothing\n");
+}
+
+#[test]
+fn a_node_that_starts_again_is_reached_again() {
+    let port = free_port();
+    let description = format!(
+        "[clusters.a]\nnodes = 1\n[vm]\nrestart = \"always\"\n[vm.net]\nforward = [\"{port}:node-a0:80\"]\n"
+    );
+    let machine = Machine::up_with("crates-node", &description);
+    let server = served(&machine);
+    serves(port);
+    machine.call(&["kill", "node-a0"]).well();
+    assert_ne!(server.end().code(), Some(0));
+    tests::wait_until("the node is back", || machine.vm("node-a0").state == "ready");
+    let _server = served(&machine);
+    serves(port);
+}
+
+#[test]
+fn a_port_of_the_host_that_is_taken_is_said_and_nothing_is_left() {
+    let host = tests::host::Host::new();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let text = format!("[clusters.a]\nnodes = 1\n[vm.net]\nforward = [\"{port}:80\"]\n");
+    let file = host.machine_file_with("taken", &text, "crates-node");
+    let sentence = host.call(&["up", file.to_str().unwrap()]).sentence();
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    assert!(sentence.contains(&format!("{address} of this host cannot lead to node-a0: ")), "{sentence}");
+    assert!(sentence.ends_with("; end what has this port, or forward another one"), "{sentence}");
+    assert!(host.is_quiet());
+    drop(taken);
+}
