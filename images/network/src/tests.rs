@@ -218,6 +218,23 @@ fn datagrams_arrive_whole_from_whom_they_are() {
 }
 
 #[test]
+fn a_closed_socket_has_no_port_whoever_still_holds_it() {
+    let (stack, _) = alone();
+    for kind in [Kind::Datagram, Kind::Stream] {
+        let first = Socket::new(&stack, kind).unwrap();
+        first.bind(local(7000)).unwrap();
+        let mut buffer = [0; 8];
+        if kind == Kind::Stream {
+            first.listen(1).unwrap();
+        }
+        first.close();
+        let second = Socket::new(&stack, kind).unwrap();
+        assert_eq!(second.bind(local(7000)), Ok(()), "{kind:?}");
+        assert!(first.receive(&mut buffer, false).is_err() && first.accept().is_err());
+    }
+}
+
+#[test]
 fn an_idle_stack_wants_nothing() {
     let (stack, clock) = alone();
     let (listener, caller, accepted) = pair(&stack);

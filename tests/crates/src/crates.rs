@@ -51,7 +51,8 @@ fn json(out: &mut impl Write) -> Outcome {
 
 fn expressions(out: &mut impl Write) -> Outcome {
     let log = "2026-11-29 12:00:01 node-a0 WARN 17 ms\n2026-11-29 12:00:02 files-b1 INFO 3 ms\nnonsense\n";
-    let line = regex::Regex::new(r"(?m)^(?<day>\d{4}-\d\d-\d\d) \S+ (?<vm>[a-z]+-[a-z]\d+) (\w+) (?<ms>\d+) ms$")?;
+    let line =
+        regex::Regex::new(r"(?m)^(?<day>\d{4}-\d\d-\d\d) \S+ (?<vm>[a-z]+-[a-z]\d+) (\w+) (?<ms>\d+) ms$")?;
     for found in line.captures_iter(log) {
         writeln!(out, "regex: {} {} {}", &found["day"], &found["vm"], found["ms"].parse::<u32>()?)?;
     }
@@ -64,7 +65,10 @@ fn expressions(out: &mut impl Write) -> Outcome {
 }
 
 fn parallel(out: &mut impl Write) -> Outcome {
-    let sum: u64 = (0..1_000_000_u64).into_par_iter().map(|n| n * n).sum();
+    // A pool of the program's own: the crate's global one would be the node's, and
+    // its threads those of the first program that used it (docs/programs.md).
+    let pool = rayon::ThreadPoolBuilder::new().build()?;
+    let sum: u64 = pool.install(|| (0..1_000_000_u64).into_par_iter().map(|n| n * n).sum());
     assert_eq!(sum, 999_999 * 1_000_000 * 1_999_999 / 6);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build()?;
     let sorted = pool.install(|| {
@@ -126,8 +130,9 @@ pub fn packed() -> std::io::Result<Vec<u8>> {
 
 /// "hello from gzip\n" as Debian's `gzip -9n` packs it.
 const FROM_GZIP: &[u8] = &[
-    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 0x57, 0x48, 0x2b,
-    0xca, 0xcf, 0x55, 0x48, 0xaf, 0xca, 0x2c, 0xe0, 0x02, 0x00, 0x78, 0x2d, 0xbd, 0x78, 0x10, 0x00, 0x00, 0x00,
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 0x57, 0x48,
+    0x2b, 0xca, 0xcf, 0x55, 0x48, 0xaf, 0xca, 0x2c, 0xe0, 0x02, 0x00, 0x78, 0x2d, 0xbd, 0x78, 0x10, 0x00,
+    0x00, 0x00,
 ];
 
 fn packing(out: &mut impl Write) -> Outcome {

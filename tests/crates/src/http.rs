@@ -1,10 +1,11 @@
 //! An HTTP server on a crate for that.
 
 use crate::Outcome;
+use std::io::Read;
 use tiny_http::{Method, Response, Server, StatusCode};
 
 /// Serves on the port that it is given, with so many threads, until `GET /end`:
-/// `GET /bytes/N` is N bytes of a pattern, `POST /echo` what came, `POST /sum`
+/// `GET /bytes/N` is N bytes of a pattern, `GET /stream/N` N equal ones, made as they are sent, `POST /echo` what came, `POST /sum`
 /// the sum of its bytes.
 pub fn serve() -> Outcome {
     let arguments = cyanea::args();
@@ -13,12 +14,12 @@ pub fn serve() -> Outcome {
     let server = Server::http(("0.0.0.0", port))?;
     println!("serving on port {port}");
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&server))).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&server, threads))).collect();
         workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
     })
 }
 
-fn work(server: &Server) -> Outcome {
+fn work(server: &Server, threads: u16) -> Outcome {
     loop {
         let mut request = match server.recv() {
             Ok(request) => request,
@@ -30,7 +31,8 @@ fn work(server: &Server) -> Outcome {
         let answer = match (&method, url.as_str()) {
             (Method::Get, "/end") => {
                 request.respond(Response::from_string("bye\n"))?;
-                server.unblock();
+                // Each call lets one thread go.
+                (0..threads).for_each(|_| server.unblock());
                 return Ok(());
             }
             (Method::Get, "/") => b"hello\n".to_vec(),
@@ -43,15 +45,26 @@ fn work(server: &Server) -> Outcome {
                 request.as_reader().read_to_end(&mut body)?;
                 format!("{}\n", body.iter().map(|&byte| u64::from(byte)).sum::<u64>()).into_bytes()
             }
+            (Method::Get, url) if url.starts_with("/stream/") => {
+                let length = url["/stream/".len()..].parse()?;
+                let data = std::io::repeat(7).take(length);
+                let answer = Response::new(StatusCode(200), vec![], data, Some(length as usize), None);
+                sent(request.respond(answer));
+                continue;
+            }
             _ => {
                 request.respond(Response::empty(StatusCode(404)))?;
                 continue;
             }
         };
-        // A client that has gone away is its own business.
-        if let Err(error) = request.respond(Response::from_data(answer)) {
-            println!("a client went away: {error}");
-        }
+        sent(request.respond(Response::from_data(answer)));
+    }
+}
+
+/// A client that has gone away is its own business.
+fn sent(result: std::io::Result<()>) {
+    if let Err(error) = result {
+        println!("a client went away: {error}");
     }
 }
 

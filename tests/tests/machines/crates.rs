@@ -17,7 +17,10 @@ fn crates_do_in_a_vm_what_they_do_on_the_host() {
         assert_eq!(machine.run(1, &["crates"]), String::from_utf8_lossy(&expected));
     }
     // Several at a time on one node.
-    assert_eq!(machine.run(3, &["crates"]).lines().count(), 3 * String::from_utf8_lossy(&expected).lines().count());
+    assert_eq!(
+        machine.run(3, &["crates"]).lines().count(),
+        3 * String::from_utf8_lossy(&expected).lines().count()
+    );
 }
 
 #[test]
