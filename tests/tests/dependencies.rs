@@ -11,9 +11,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ivshmem", &["transport"]),
     ("cyanea", &[]),
     ("kernel", &["transport", "ivshmem"]),
+    ("network", &["transport", "kernel"]),
     ("runtime", &["transport", "ivshmem"]),
     ("vm", &["transport", "ivshmem", "kernel", "runtime"]),
-    ("node", &["cyanea", "kernel", "runtime", "vm", "transport", "ivshmem", "distance", "wordcount"]),
+    (
+        "node",
+        &["cyanea", "kernel", "network", "runtime", "vm", "transport", "ivshmem", "distance", "wordcount"],
+    ),
     ("utility", &["kernel", "runtime", "vm", "transport", "ivshmem"]),
     ("orchestration", &["kernel", "transport", "ivshmem"]),
     ("launcher", &["orchestration", "kernel"]),
@@ -23,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bench", &["orchestration", "kernel", "transport"]),
     ("bench-image", &["cyanea", "node", "kernel", "runtime", "vm", "transport", "ivshmem"]),
     ("bench-linux", &[]),
+    ("crates-image", &["cyanea", "node"]),
 ];
 
 /// The workspace's packages, each with those of them that it uses.

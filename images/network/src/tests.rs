@@ -1,13 +1,13 @@
-//! Sockets of one stack, and of two joined in memory, on a clock that the test moves.
+//! Sockets of one stack, on a clock that the test moves; [`joined`]: of two.
+
+mod joined;
 
 use crate::names::{Lookup, known};
 use crate::{Kind, Readiness, Shutdown, Socket, Stack};
 use kernel::errno::Errno;
-use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use transport::ethernet::{Card, MAX_FRAME, outside};
+use std::sync::Arc;
 
 /// A clock that the test moves.
 #[derive(Clone, Default)]

@@ -11,9 +11,12 @@ const LONG: Duration = Duration::from_secs(60);
 /// Short for what never comes.
 const SHORT: Duration = Duration::from_millis(20);
 
+/// What is tried of one thing.
+type Part = fn() -> Outcome;
+
 /// All of it.
 pub fn all(out: &mut impl Write) -> Outcome {
-    let parts: [(&str, fn() -> Outcome); 12] = [
+    let parts: [(&str, Part); 12] = [
         ("echo", echo),
         ("addresses", addresses),
         ("half closed", half_closed),

@@ -454,7 +454,7 @@ unsafe extern "C" fn sys_getaddrinfo(
 
 /// A list entry for an address, before the others.
 fn found(address: SocketAddr, kind: i32, next: *mut addrinfo) -> *mut addrinfo {
-    let (address, length) = abi_address(address.clone());
+    let (address, length) = abi_address(address);
     let family = if length == size_of::<sockaddr_in>() { abi::AF_INET } else { abi::AF_INET6 };
     let info = addrinfo {
         ai_flags: 0,

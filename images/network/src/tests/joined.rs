@@ -1,0 +1,297 @@
+//! Two stacks, each the other's outside: a cable between their cards, which may
+//! lose frames.
+//!
+//! Both have the same address. The cable exchanges where a packet comes from and
+//! where it goes to, which leaves every checksum as it is: so each takes the
+//! other one for whomever it called.
+
+use super::{Clock, read};
+use crate::names::Lookup;
+use crate::{Kind, Shutdown, Socket, Stack};
+use kernel::errno::Errno;
+use proptest::prelude::*;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex};
+use transport::ethernet::{Card, MAX_FRAME, outside};
+
+/// Most frames under way in one direction.
+const FRAMES: usize = 16;
+
+/// One direction of a cable.
+type Line = Arc<Mutex<VecDeque<Vec<u8>>>>;
+
+/// One end of a cable.
+struct End {
+    sends: Line,
+    receives: Line,
+    /// Of so many frames one is lost; 0: none.
+    one_lost_of: u64,
+    random: u64,
+}
+
+impl End {
+    fn is_lost(&mut self) -> bool {
+        // xorshift64 (Marsaglia 2003).
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.one_lost_of > 0 && self.random.is_multiple_of(self.one_lost_of)
+    }
+}
+
+impl Card for End {
+    fn has_frame(&self) -> bool {
+        !self.receives.lock().unwrap().is_empty()
+    }
+
+    fn receive(&mut self, frame: &mut [u8; MAX_FRAME]) -> Option<usize> {
+        let received = self.receives.lock().unwrap().pop_front()?;
+        frame[..received.len()].copy_from_slice(&received);
+        Some(received.len())
+    }
+
+    fn can_send(&mut self) -> bool {
+        self.sends.lock().unwrap().len() < FRAMES
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        if !self.is_lost() {
+            let mut frame = frame.to_vec();
+            if let Some(addresses) = frame.get_mut(26..34) {
+                addresses.rotate_left(4);
+            }
+            self.sends.lock().unwrap().push_back(frame);
+        }
+    }
+}
+
+/// Two stacks on one clock, and the line to the first of them.
+struct World {
+    stacks: [Arc<Stack>; 2],
+    clock: Clock,
+    to_first: Line,
+}
+
+impl World {
+    fn new(one_lost_of: u64, seed: u64) -> Self {
+        let lines = [Line::default(), Line::default()];
+        let clock = Clock::default();
+        let stacks = [0, 1].map(|index| {
+            let (sends, receives) = (lines[1 - index].clone(), lines[index].clone());
+            let card = End { sends, receives, one_lost_of, random: seed + 1 + index as u64 };
+            let reads = clock.clone();
+            Stack::new(Some(Box::new(card)), seed + index as u64, move || reads.now())
+        });
+        Self { stacks, clock, to_first: lines[0].clone() }
+    }
+
+    /// Moves what there is; if there is nothing, lets time pass until something is due.
+    fn turn(&self) {
+        let due = self.stacks.each_ref().map(|stack| stack.turn());
+        match due.into_iter().flatten().min() {
+            Some(at) => self.clock.to(at),
+            None => assert!(self.to_first.lock().unwrap().is_empty(), "what comes is taken"),
+        }
+    }
+
+    /// A listener of the second one, and a connection from the first one.
+    fn connect(&self) -> (Socket, Socket, Socket) {
+        let listener = Socket::new(&self.stacks[1], Kind::Stream).unwrap();
+        listener.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).unwrap();
+        listener.listen(4).unwrap();
+        let caller = Socket::new(&self.stacks[0], Kind::Stream).unwrap();
+        let to = SocketAddrV4::new(outside::GATEWAY.into(), 80);
+        assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
+        let accepted = loop {
+            self.turn();
+            match listener.accept() {
+                Ok((accepted, from)) => {
+                    assert_eq!(*from.ip(), Ipv4Addr::from(outside::GATEWAY));
+                    break accepted;
+                }
+                Err(error) => assert_eq!(error, Errno::AGAIN),
+            }
+        };
+        while caller.connected() == Err(Errno::AGAIN) {
+            self.turn();
+        }
+        assert_eq!(caller.connected(), Ok(()));
+        assert_eq!(*caller.local().ip(), Ipv4Addr::from(outside::ADDRESS));
+        (listener, caller, accepted)
+    }
+}
+
+/// Sends this all the way, and the other end's answer back.
+fn converse(world: &World, bytes: usize) {
+    let (_listener, caller, accepted) = world.connect();
+    let data: Vec<u8> = (0..bytes).map(|index| (index * 7 % 251) as u8).collect();
+    for (from, to) in [(&caller, &accepted), (&accepted, &caller)] {
+        let (mut sent, mut got) = (0, Vec::new());
+        while got.len() < data.len() {
+            if sent < data.len() {
+                match from.send(&data[sent..]) {
+                    Ok(taken) => sent += taken,
+                    Err(error) => assert_eq!(error, Errno::AGAIN),
+                }
+            }
+            world.turn();
+            let (more, end) = read(to);
+            assert_eq!(end, Err(Errno::AGAIN));
+            got.extend(more);
+        }
+        assert!(got == data, "{bytes} bytes arrive in order");
+    }
+    caller.shut_down(Shutdown::Send).unwrap();
+    while read(&accepted).1 != Ok(0) {
+        world.turn();
+    }
+}
+
+#[test]
+fn a_connection_to_the_outside_carries_bytes_both_ways() {
+    converse(&World::new(0, 3), 500_000);
+}
+
+#[test]
+fn who_calls_a_port_that_nobody_has_is_refused() {
+    let world = World::new(0, 3);
+    let caller = Socket::new(&world.stacks[0], Kind::Stream).unwrap();
+    let to = SocketAddrV4::new(outside::GATEWAY.into(), 81);
+    assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
+    while caller.connected() == Err(Errno::AGAIN) {
+        world.turn();
+    }
+    assert_eq!(caller.take_error(), Some(Errno::CONNREFUSED));
+}
+
+#[test]
+fn who_calls_and_is_not_answered_learns_it_in_time() {
+    let world = World::new(1, 3);
+    let caller = Socket::new(&world.stacks[0], Kind::Stream).unwrap();
+    let to = SocketAddrV4::new(outside::GATEWAY.into(), 80);
+    assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
+    while caller.connected() == Err(Errno::AGAIN) {
+        world.turn();
+    }
+    assert_eq!(caller.take_error(), Some(Errno::TIMEDOUT));
+    assert!(world.clock.now() >= 75_000_000_000);
+}
+
+#[test]
+fn the_name_server_is_asked() {
+    let world = World::new(0, 9);
+    let server = Socket::new(&world.stacks[1], Kind::Datagram).unwrap();
+    server.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 53)).unwrap();
+    let mut lookup = Lookup::new(&world.stacks[0], "www.example.org").unwrap();
+    let mut question = [0; 512];
+    let (length, from) = loop {
+        world.turn();
+        match server.receive(&mut question, false) {
+            Ok((length, from)) => break (length, from.unwrap()),
+            Err(error) => assert_eq!(error, Errno::AGAIN),
+        }
+    };
+    assert_eq!(*from.ip(), Ipv4Addr::from(outside::NAME_SERVER));
+    assert_eq!(question[12..29], *b"\x03www\x07example\x03org\0");
+    assert_eq!(lookup.addresses(), Err(Errno::AGAIN));
+    // An answer (RFC 1035): the question, and one address with a pointer to its name.
+    let answer = [
+        &question[..2],
+        &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0],
+        &question[12..length],
+        &[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 93, 184, 215, 14],
+    ]
+    .concat();
+    server.send_to(&answer, from).unwrap();
+    let before = lookup.changes().count();
+    world.turn();
+    assert_ne!(lookup.changes().count(), before);
+    assert_eq!(lookup.addresses(), Ok(vec![Ipv4Addr::new(93, 184, 215, 14)]));
+    // Nobody answers the next one.
+    drop(server);
+    let mut lookup = Lookup::new(&world.stacks[0], "silence.example").unwrap();
+    let given_up = loop {
+        world.turn();
+        match lookup.addresses() {
+            Err(Errno::AGAIN) => {}
+            end => break end,
+        }
+    };
+    assert_eq!(given_up, Err(Errno::NOENT));
+}
+
+/// A frame that says that it comes from `from`.
+fn datagram(from: Ipv4Addr, to: Ipv4Addr, port: u16) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0];
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    packet.extend([0, 99]);
+    packet.extend(port.to_be_bytes());
+    packet.extend([0, 9, 0, 0, b'!']);
+    [&outside::OWN_HARDWARE[..], &outside::GATEWAY_HARDWARE, &[8, 0], &packet].concat()
+}
+
+#[test]
+fn nobody_outside_passes_for_the_node_itself_or_reaches_its_loopback() {
+    let world = World::new(0, 3);
+    let socket = Socket::new(&world.stacks[0], Kind::Datagram).unwrap();
+    socket.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 700)).unwrap();
+    let (own, host) = (Ipv4Addr::from(outside::ADDRESS), Ipv4Addr::from(outside::GATEWAY));
+    let mut buffer = [0; 10];
+    for (from, to, comes_in) in [
+        (host, own, true),
+        (host, Ipv4Addr::LOCALHOST, false),
+        (Ipv4Addr::LOCALHOST, own, false),
+        (own, own, false),
+        (host, Ipv4Addr::BROADCAST, false),
+    ] {
+        world.to_first.lock().unwrap().push_back(datagram(from, to, 700));
+        world.turn();
+        assert_eq!(socket.receive(&mut buffer, false).is_ok(), comes_in, "from {from} to {to}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Lost frames are sent again.
+    #[test]
+    fn a_lossy_way_loses_nothing(seed in 1_u64..1 << 40, one_lost_of in 4_u64..40, bytes in 1_usize..60_000) {
+        converse(&World::new(one_lost_of, seed), bytes);
+    }
+}
+
+proptest! {
+    /// Whatever comes, the stack takes it and goes on.
+    #[test]
+    fn nonsense_is_dropped(
+        frames in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..200), 0_usize..3), 1..40),
+    ) {
+        let world = World::new(0, 3);
+        let (_listener, caller, accepted) = world.connect();
+        for (mut noise, form) in frames {
+            // As it is; as a packet; as a segment of TCP to the node.
+            if form > 0 {
+                let good = datagram(outside::GATEWAY.into(), outside::ADDRESS.into(), 80);
+                let keep = good.len().min(noise.len()).min(if form == 1 { 14 } else { 34 });
+                noise[..keep].copy_from_slice(&good[..keep]);
+                if form == 2 && noise.len() > 34 {
+                    noise[23] = 6;
+                    let length = (noise.len() - 14) as u16;
+                    noise[16..18].copy_from_slice(&length.to_be_bytes());
+                }
+            }
+            world.to_first.lock().unwrap().push_back(noise);
+            for _ in 0..4 {
+                world.stacks[0].turn();
+            }
+        }
+        caller.send(b"goes on").unwrap();
+        let mut got = Vec::new();
+        while got != b"goes on" {
+            world.turn();
+            got.extend(read(&accepted).0);
+        }
+    }
+}
