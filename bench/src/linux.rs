@@ -68,7 +68,7 @@ pub fn virtual_machines(bench: &mut Bench) -> Result<()> {
         bench.say(&format!("two VMs of Cyanea, two Linux VMs: {turn} of {TURNS}"));
         cyanea.extend(messages::measure(bench, &messages::machine()?, CYANEA_ROUNDS)?);
         main.push(boot::until_main(bench)?);
-        bulk.extend(pipes::measure(bench, CYANEA_ROUNDS)?.0);
+        bulk.extend(pipes::measure(bench, CYANEA_ROUNDS)?.pipe);
         pair(bench, &Boot { kernel: &kernel, initramfs: &initramfs }, &mut linux)?;
     }
     report(bench, &cyanea, (median(main), median(bulk)), &linux);
@@ -78,7 +78,7 @@ pub fn virtual_machines(bench: &mut Bench) -> Result<()> {
 /// Starts both Linux VMs and takes down what they measure.
 fn pair(bench: &Bench, boot: &Boot<'_>, linux: &mut Linux) -> Result<()> {
     let (near, far) = UnixStream::pair()?;
-    let processors = Topology::of_host().place(&[0, 0]);
+    let processors = Topology::of_host().place(&[(0, 1), (0, 1)]).concat();
     let start = |number: usize, link: UnixStream, arguments: &str| {
         Vm::start(bench, boot, &OwnedFd::from(link), (number, processors[number]), arguments)
     };

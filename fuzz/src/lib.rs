@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`ring`] | every word of both rings of a link |
 //! | [`endpoint`] | a peer of an endpoint that talks to an honest one as well |
+//! | [`ethernet`] | every frame of a station's peer, of two |
 //! | [`messenger`] | every message: headers, pipes, requests, replies |
 //! | [`protocol`] | headers and bodies as bytes |
 //! | [`regions`] | region headers, machine description, liveness table |
@@ -24,6 +25,7 @@
 
 pub mod control;
 pub mod endpoint;
+pub mod ethernet;
 pub mod files;
 pub mod input;
 pub mod machine_file;
@@ -59,7 +61,7 @@ macro_rules! targets {
     };
 }
 
-targets!(ring endpoint messenger protocol regions files tasks control machine_file);
+targets!(ring endpoint ethernet messenger protocol regions files tasks control machine_file);
 
 /// The target of that name.
 pub fn target(name: &str) -> Option<Target> {

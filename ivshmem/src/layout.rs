@@ -40,6 +40,9 @@ pub const MAX_PARTS: usize = 16;
 /// Most peers a machine may have, the launcher included: two to a PCI function
 /// are out of the question, slots 2 to 31 have eight functions each.
 pub const MAX_PEERS: usize = 240;
+/// Most cores of a VM. One lock guards its scheduler: with more, they would wait
+/// for one another there, and another VM is the better way to use a core.
+pub const MAX_CORES: usize = 8;
 /// Bytes of a pair region: one large page, so that a VM maps it with one entry.
 /// Host memory is taken only by what was touched of it.
 pub const PAIR_BYTES: usize = 2 << 20;

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use orchestration::host::Accelerator;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Cyanea: a distributed operating system made of unikernels
@@ -14,9 +15,13 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Make a crate for a program of your own
+    New(New),
+    /// Make the node images of a crate's binaries
+    Build(Build),
     /// Start the machine that a file describes
     Up(Up),
-    /// Run a program on a machine
+    /// Run a program on a machine, or a crate's program on one of its own
     Run(Run),
     /// Make messages cost what the machine's file says
     Calibrate(Calibrate),
@@ -46,6 +51,41 @@ pub struct Target {
     /// The machine's name [default: $CYANEA_MACHINE, or the one that is up]
     #[arg(long, short, value_name = "NAME", env = "CYANEA_MACHINE", hide_env = true)]
     pub machine: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea new hello
+  cyanea run ./hello
+
+The crate is an ordinary one: `cargo run` in its folder runs the program on the host. Its
+machine.toml describes the machine that `cyanea run` boots for it.")]
+pub struct New {
+    /// The new crate's folder, whose name is the crate's
+    #[arg(value_name = "NAME")]
+    pub folder: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea build                                    the crate in the current folder
+  cyanea build ../hello --bin server
+  cyanea build -- --features fast --locked        behind --, arguments of cargo's
+
+Each binary becomes an image, target/cyanea/NAME, which a machine file names as its nodes' and which
+carries the program NAME. For the first one, Rust's standard library is built as well, which takes a
+minute. Binaries whose main() calls node::main itself, to carry several programs, are listed in the
+crate's manifest: [package.metadata.cyanea] nodes = [\"NAME\"].")]
+pub struct Build {
+    /// The crate's folder
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+    /// Only this binary
+    #[arg(long, value_name = "NAME")]
+    pub bin: Option<String>,
+    /// What cargo is given as well
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub cargo: Vec<OsString>,
 }
 
 #[derive(Args)]
@@ -91,6 +131,10 @@ fn seconds(text: &str) -> Result<f64, String> {
   cyanea run wordcount /books/frankenstein.txt
   cyanea run wordcount /books --activities 4
   cyanea run --machine two-clusters wordcount /books
+  cyanea run ./hello                              a crate's program, on a machine of its own
+
+A PROGRAM with a slash in it, or `.`, which is also what is meant without one, is the folder of a crate:
+its binary is built, run on a machine as its machine.toml describes it, and the machine ends with it.
 
 What stands after the program's name is the program's own, but for --activities;
 behind -- everything is. It ends with the program's exit code. Ctrl-C ends the program.")]
@@ -100,8 +144,11 @@ pub struct Run {
     /// How many activities the task force has
     #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub activities: u16,
-    /// A program that the node images carry, and what it is given
-    #[arg(trailing_var_arg = true, required = true, value_names = ["PROGRAM", "ARGUMENT"])]
+    /// Which of the crate's binaries
+    #[arg(long, value_name = "NAME")]
+    pub bin: Option<String>,
+    /// A program that the node images carry, or a crate's folder, and what it is given
+    #[arg(trailing_var_arg = true, value_names = ["PROGRAM", "ARGUMENT"])]
     pub program: Vec<String>,
 }
 

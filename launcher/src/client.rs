@@ -1,6 +1,7 @@
 //! The commands to a running machine.
 
 use crate::arguments::{Cp, Down, Heal, Kill, Logs, Ls, Partition, Ps, Run, Target};
+use crate::project;
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use orchestration::control::{self, Client, Entry, Location, Reply, Request};
@@ -53,9 +54,18 @@ pub fn put(bytes: &[u8]) {
 pub fn run(run: &Run) -> Result<u8> {
     let (activities, words) = run.split().map_err(anyhow::Error::msg)?;
     let mut words = words.into_iter();
-    let program =
-        control::Run { program: words.next().unwrap_or_default(), arguments: words.collect(), activities };
-    request(&run.target, &Request::Run(program), |reply| match reply {
+    let program = words.next().unwrap_or_else(|| ".".into());
+    let wanted = control::Run { program, arguments: words.collect(), activities };
+    match (project::is_folder(&wanted.program), &run.bin) {
+        (true, bin) => project::run(&run.target, bin.as_deref(), wanted),
+        (false, None) => run_program(&run.target, wanted),
+        (false, Some(_)) => bail!("--bin is for a crate's folder, and {:?} is none", wanted.program),
+    }
+}
+
+/// Runs a program that the machine carries; its exit code.
+pub fn run_program(target: &Target, program: control::Run) -> Result<u8> {
+    request(target, &Request::Run(program), |reply| match reply {
         Reply::Output { fd: 2, bytes, .. } => {
             let _ = io::stderr().write_all(&bytes);
         }
@@ -161,7 +171,7 @@ fn table(machine: &MachineStatus) -> String {
             vm.death.as_ref().map_or(vm.state.clone(), |death| format!("{}: {death}", vm.state)),
             vm.generation.to_string(),
             vm.process.map_or("-".into(), |process| process.to_string()),
-            vm.processor.to_string(),
+            vm.processors.iter().map(usize::to_string).collect::<Vec<_>>().join(","),
             Size(vm.memory).to_string(),
         ]);
     }

@@ -10,6 +10,7 @@ mod client;
 mod detach;
 mod doctor;
 mod progress;
+mod project;
 mod up;
 
 use arguments::{Arguments, Command};
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::New(new) => project::create(&new),
+        Command::Build(build) => project::build(&build),
         Command::Up(up) if up.detach => detach::start(&up),
         Command::Up(up) => up::run(&up),
         Command::Run(run) => client::run(&run),

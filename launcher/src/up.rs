@@ -68,23 +68,33 @@ fn start(up: &Up, interrupt: &Interrupt) -> Result<(Session, String)> {
     if up.no_wait {
         options.readiness = Readiness::Spawned;
     }
-    let start = |progress: &dyn Progress| -> Result<(Session, String), SessionError> {
-        let session = Session::start(&file, &state, options, progress, interrupt, attach)?;
-        let mut message =
-            format!("{}: {} VMs up in {:.1} s", file.name, file.vms.len(), started.elapsed().as_secs_f64());
-        // Images that report nothing run no program either.
-        if file.locality.is_some() && !up.no_wait {
-            message += &calibrate(&file, progress);
+    let (session, calibrated) = match up.report {
+        true => bring_up(&file, &state, options, &Reporter, interrupt)?,
+        false => {
+            let shown = Shown::new();
+            let up = bring_up(&file, &state, options, &shown, interrupt);
+            shown.finish();
+            up?
         }
-        Ok((session, message))
     };
-    if up.report {
-        return Ok(start(&Reporter)?);
-    }
-    let shown = Shown::new();
-    let session = start(&shown);
-    shown.finish();
-    Ok(session?)
+    let (count, took) = (file.vms.len(), started.elapsed().as_secs_f64());
+    Ok((session, format!("{}: {count} VMs up in {took:.1} s{calibrated}", file.name)))
+}
+
+/// Starts a machine, and calibrates it where its file asks for that; what is to
+/// be said of that comes with it.
+pub fn bring_up(
+    file: &MachineFile,
+    state: &StateDirectory,
+    options: Options,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<(Session, String), SessionError> {
+    // Images that report nothing run no program either.
+    let calibrates = file.locality.is_some() && options.readiness != Readiness::Spawned;
+    let session = Session::start(file, state, options, progress, interrupt, attach)?;
+    let calibrated = if calibrates { calibrate(file, progress) } else { String::new() };
+    Ok((session, calibrated))
 }
 
 /// Calibrates a machine whose file asks for distance. If that fails, it runs as
@@ -105,7 +115,7 @@ fn calibrate(file: &MachineFile, progress: &dyn Progress) -> String {
 
 /// Ctrl-C, SIGTERM and a closed terminal end the machine; a second one while
 /// it is ending changes nothing, for ending takes no time to speak of.
-fn end_on_signals(interrupt: Interrupt) -> Result<()> {
+pub fn end_on_signals(interrupt: Interrupt) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in signals.forever() {

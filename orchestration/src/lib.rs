@@ -4,6 +4,7 @@
 //! * [`host`]: what this host has: QEMU, accelerator, memory.
 //! * [`image`]: which file each VM boots.
 //! * [`placement`]: which VM runs on which core.
+//! * [`project`]: a program of the user's own, from nothing to its image.
 //! * [`regions`]: the memory that VMs share, and who gets which.
 //! * [`ethernet`]: what VMs whose clusters share no memory talk through.
 //! * [`vm`]: one VM's QEMU, its console, its life.
@@ -24,6 +25,7 @@ pub mod image;
 pub mod machine;
 pub mod machine_file;
 pub mod placement;
+pub mod project;
 pub mod regions;
 pub mod session;
 pub mod state_directory;

@@ -1,8 +1,10 @@
-//! Which VM runs on which core, so that distance means something.
+//! Which core of which VM runs on which processor, so that distance means something.
 //!
 //! Clusters get their own NUMA nodes where the host has several, else
-//! contiguous cores; within its cores a cluster's VMs go round robin. A second
-//! hardware thread of a core is used only after all cores have a VM.
+//! contiguous cores; within its cores a cluster's VMs go round robin. A VM that has
+//! more cores than its cluster's share takes its NUMA node's: cores of one VM wait for
+//! one another, and must not share a processor. A second hardware thread of a core is used
+//! only after all cores have a VM.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,6 +18,9 @@ struct Processor {
     core: usize,
     number: usize,
 }
+
+/// A VM to be placed: its cluster, and how many cores it has.
+pub type Wanted = (u16, usize);
 
 /// The processors that this process may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,20 +69,26 @@ impl Topology {
         self.nodes.len()
     }
 
-    /// The processor for each VM, given the cluster of each.
-    pub fn place(&self, clusters: &[u16]) -> Vec<usize> {
-        let count = clusters.iter().map(|&cluster| usize::from(cluster) + 1).max().unwrap_or(0);
-        let sizes: Vec<usize> =
-            (0..count).map(|c| clusters.iter().filter(|&&of| usize::from(of) == c).count()).collect();
+    /// The processors of each VM's cores.
+    pub fn place(&self, vms: &[Wanted]) -> Vec<Vec<usize>> {
+        let count = vms.iter().map(|&(cluster, _)| usize::from(cluster) + 1).max().unwrap_or(0);
+        let cores = |of: usize| vms.iter().filter(move |vm| usize::from(vm.0) == of).map(|vm| vm.1).sum();
+        let sizes: Vec<usize> = (0..count).map(cores).collect();
         let shares: Vec<Vec<usize>> = (0..count).map(|cluster| self.share(cluster, &sizes)).collect();
         let mut turns = vec![0; count];
-        let mut next = |cluster: usize| {
-            let share = &shares[cluster];
-            let turn = turns[cluster];
-            turns[cluster] += 1;
-            share[turn % share.len()]
+        let mut place = |&(cluster, cores): &Wanted| {
+            let cluster = usize::from(cluster);
+            let (share, first) = (&shares[cluster], turns[cluster]);
+            turns[cluster] += cores;
+            let own = (0..cores.min(share.len())).map(|core| share[(first + core) % share.len()]);
+            let mut all: Vec<usize> = own.collect();
+            let others = self.nodes[cluster % self.nodes.len()].iter().filter(|cpu| !share.contains(cpu));
+            all.extend(others.take(cores - all.len()));
+            let there = all.len();
+            (there..cores).for_each(|core| all.push(all[core % there]));
+            all
         };
-        clusters.iter().map(|&cluster| next(usize::from(cluster))).collect()
+        vms.iter().map(&mut place).collect()
     }
 
     /// The processors of one cluster; never empty.
@@ -170,24 +181,38 @@ mod tests {
         Topology::read(root.path(), |_| true)
     }
 
+    /// The processors of VMs that have one core each, given their clusters.
+    fn place(host: &Topology, clusters: &[u16]) -> Vec<usize> {
+        host.place(&clusters.iter().map(|&cluster| (cluster, 1)).collect::<Vec<_>>()).concat()
+    }
+
+    #[test]
+    fn cores_of_a_vm_are_on_different_processors() {
+        assert_eq!(host(1, 8, 1).place(&[(0, 2), (0, 1), (1, 3)]), [vec![0, 1], vec![2], vec![3, 4, 5]]);
+        // The cluster's share is one processor: the VM takes the other one too.
+        assert_eq!(host(1, 2, 1).place(&[(0, 2), (0, 1), (1, 2)]), [vec![0, 1], vec![0], vec![1, 0]]);
+        assert_eq!(host(1, 2, 1).place(&[(0, 4)]), [[0, 1, 0, 1]]);
+        assert_eq!(host(2, 2, 1).place(&[(0, 2), (1, 2)]), [[0, 1], [2, 3]]);
+    }
+
     #[test]
     fn clusters_get_contiguous_cores() {
-        assert_eq!(host(1, 8, 1).place(&[0, 0, 0, 1, 1]), [0, 1, 2, 3, 4]);
-        assert_eq!(host(1, 2, 1).place(&[0, 0, 0, 0, 1, 1, 1, 1]), [0, 0, 0, 0, 1, 1, 1, 1]);
-        assert_eq!(host(1, 2, 1).place(&[0, 0, 0, 0]), [0, 1, 0, 1]);
-        assert_eq!(host(1, 4, 1).place(&[0, 0, 0, 0, 0, 0, 1, 1]), [0, 1, 0, 1, 0, 1, 2, 3]);
+        assert_eq!(place(&host(1, 8, 1), &[0, 0, 0, 1, 1]), [0, 1, 2, 3, 4]);
+        assert_eq!(place(&host(1, 2, 1), &[0, 0, 0, 0, 1, 1, 1, 1]), [0, 0, 0, 0, 1, 1, 1, 1]);
+        assert_eq!(place(&host(1, 2, 1), &[0, 0, 0, 0]), [0, 1, 0, 1]);
+        assert_eq!(place(&host(1, 4, 1), &[0, 0, 0, 0, 0, 0, 1, 1]), [0, 1, 0, 1, 0, 1, 2, 3]);
     }
 
     #[test]
     fn clusters_get_their_own_numa_nodes() {
-        assert_eq!(host(2, 2, 1).place(&[0, 0, 1, 1]), [0, 1, 2, 3]);
-        assert_eq!(host(2, 2, 1).place(&[0, 1, 2]), [0, 2, 1]);
+        assert_eq!(place(&host(2, 2, 1), &[0, 0, 1, 1]), [0, 1, 2, 3]);
+        assert_eq!(place(&host(2, 2, 1), &[0, 1, 2]), [0, 2, 1]);
     }
 
     #[test]
     fn second_threads_come_last() {
-        assert_eq!(host(1, 2, 2).place(&[0, 0, 0]), [0, 1, 2]);
-        assert_eq!(host(1, 2, 2).place(&[0, 1]), [0, 1]);
+        assert_eq!(place(&host(1, 2, 2), &[0, 0, 0]), [0, 1, 2]);
+        assert_eq!(place(&host(1, 2, 2), &[0, 1]), [0, 1]);
     }
 
     #[test]
@@ -196,7 +221,7 @@ mod tests {
             let host = host(nodes, cores, 1);
             for clusters in 1..9_u16 {
                 let vms: Vec<u16> = (0..clusters).flat_map(|c| vec![c; usize::from(c) % 4]).collect();
-                let placed = host.place(&vms);
+                let placed = place(&host, &vms);
                 assert_eq!(placed.len(), vms.len());
                 assert!(placed.iter().all(|&cpu| cpu < nodes * cores));
             }
@@ -209,7 +234,7 @@ mod tests {
         fs::create_dir_all(root.path().join("cpu")).unwrap();
         fs::write(root.path().join("cpu/online"), "0-3,6\n").unwrap();
         let topology = Topology::read(root.path(), |cpu| cpu >= 3);
-        assert_eq!(topology.place(&[0, 0, 0]), [3, 6, 3]);
-        assert_eq!(Topology::of_host().place(&[0]).len(), 1);
+        assert_eq!(place(&topology, &[0, 0, 0]), [3, 6, 3]);
+        assert_eq!(place(&Topology::of_host(), &[0]).len(), 1);
     }
 }

@@ -61,6 +61,11 @@ impl Interrupt {
         }
     }
 
+    /// Whether it was.
+    pub fn is_triggered(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).triggered
+    }
+
     /// Takes note of what is to be ended.
     fn arm(&self, machine: &Machine, stops: &Sender<Stop>) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

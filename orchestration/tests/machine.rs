@@ -73,20 +73,24 @@ fn a_machine_boots_and_ends_without_a_trace() {
 
 #[test]
 fn every_vcpu_is_pinned_where_it_was_placed() {
-    let (_folder, machine) = start(SMALL, |_, _| {});
+    let (_folder, machine) = start(&format!("{SMALL}\n[vm.node]\ncores = 2"), |_, _| {});
     let machine = machine.unwrap();
     for vm in machine.vms() {
         let process = vm.process.unwrap();
-        wait_until("the vCPU is pinned", || {
-            let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
-            let mut vcpus = threads.filter(|thread| {
-                std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default().starts_with("CPU 0/")
+        assert_eq!(vm.processors.len(), if vm.role == "node" { 2 } else { 1 });
+        for (core, processor) in vm.processors.iter().enumerate() {
+            wait_until("the vCPU is pinned", || {
+                let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+                let mut vcpus = threads.filter(|thread| {
+                    let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+                    name.starts_with(&format!("CPU {core}/"))
+                });
+                vcpus.any(|thread| {
+                    let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+                    status.contains(&format!("Cpus_allowed_list:\t{processor}\n"))
+                })
             });
-            vcpus.any(|thread| {
-                let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-                status.contains(&format!("Cpus_allowed_list:\t{}\n", vm.processor))
-            })
-        });
+        }
     }
 }
 

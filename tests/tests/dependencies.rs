@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("launcher", &["orchestration", "kernel"]),
     ("distance", &["cyanea"]),
     ("wordcount", &["cyanea"]),
+    ("std-suite", &["cyanea"]),
     ("fuzz", &["transport", "ivshmem", "kernel", "utility", "orchestration"]),
     ("bench", &["orchestration", "kernel", "transport"]),
     ("bench-image", &["cyanea", "node", "kernel", "runtime", "vm", "transport", "ivshmem"]),

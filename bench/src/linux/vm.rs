@@ -7,7 +7,7 @@
 
 use crate::Bench;
 use anyhow::{Context, Result, bail};
-use orchestration::vm::{Process, pin_vcpu};
+use orchestration::vm::{Process, pin_vcpus};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -61,7 +61,7 @@ impl Vm {
         list.extend(["-append".into(), line.into()]);
         let process = Process::spawn(&bench.qemu, &list, vec![link.as_raw_fd()])
             .with_context(|| format!("{} cannot be started", bench.qemu.display()))?;
-        while !pin_vcpu(process.id(), processor) && start.elapsed() < PINNING {
+        while !pin_vcpus(process.id(), &[processor]) && start.elapsed() < PINNING {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(Self { process, start, said: Vec::new() })

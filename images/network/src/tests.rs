@@ -6,8 +6,8 @@ use crate::names::{Lookup, known};
 use crate::{Kind, Readiness, Shutdown, Socket, Stack};
 use kernel::errno::Errno;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A clock that the test moves.
 #[derive(Clone, Default)]

@@ -12,6 +12,7 @@
 //! * [`activities`]: the activities on this node, from start to end.
 //! * [`activity`]: one activity; its ends of pipes and what it writes.
 //! * [`ends`]: the ends of pipes that an activity holds, and who may send to them.
+//! * [`binary`]: images that are ordinary binaries, with a `main` of their own.
 //! * [`service`]: the node's pipe.
 //! * [`descriptors`]: what an activity has open; [`counter`]: one such thing.
 //! * [`sockets`]: the node's IP stack.
@@ -25,6 +26,7 @@
 
 mod activities;
 mod activity;
+mod binary;
 mod console;
 mod counter;
 mod descriptors;

@@ -27,6 +27,7 @@ impl Errno {
     pub const AGAIN: Self = Self(errno::EAGAIN);
     pub const OUT_OF_MEMORY: Self = Self(errno::ENOMEM);
     pub const ACCESS: Self = Self(errno::EACCES);
+    pub const BUSY: Self = Self(errno::EBUSY);
     pub const EXISTS: Self = Self(errno::EEXIST);
     pub const NOT_A_DIRECTORY: Self = Self(errno::ENOTDIR);
     pub const IS_A_DIRECTORY: Self = Self(errno::EISDIR);
@@ -38,6 +39,7 @@ impl Errno {
     pub const NAME_TOO_LONG: Self = Self(errno::ENAMETOOLONG);
     pub const NOT_SUPPORTED: Self = Self(errno::ENOSYS);
     pub const NOT_EMPTY: Self = Self(errno::ENOTEMPTY);
+    pub const OVERFLOW: Self = Self(errno::EOVERFLOW);
     pub const TIMED_OUT: Self = Self(errno::ETIMEDOUT);
 }
 

@@ -3,6 +3,7 @@
 pub use crate::threads::thread::{Priority, ThreadId};
 
 use crate::clock;
+use crate::processor::cores;
 use crate::processor::critical::{self, Locked};
 use crate::threads::scheduler;
 
@@ -20,6 +21,12 @@ pub fn activity() -> u64 {
 /// The calling thread's name; 0 before the first thread.
 pub fn current() -> ThreadId {
     scheduler::whereabouts().map_or(0, |(id, _)| id)
+}
+
+/// On which core the calling thread runs now; of several, it may be another one at once.
+pub fn core() -> usize {
+    let _section = critical::enter();
+    cores::index()
 }
 
 /// Changes a thread's priority; `false` if there is no such thread. Whoever is

@@ -34,7 +34,7 @@ use crate::ethernet::Ethernet;
 use crate::host;
 use crate::image::Images;
 use crate::machine_file::MachineFile;
-use crate::placement::Topology;
+use crate::placement::{Topology, Wanted};
 use crate::regions::Regions;
 use ivshmem::layout::{LifeState, Liveness};
 use ivshmem::server::Bells;
@@ -66,7 +66,7 @@ struct Shared {
     /// Where VMs of some clusters share no memory.
     ethernet: Option<Ethernet>,
     /// Processor of each VM, by peer id - 1.
-    processors: Vec<usize>,
+    processors: Vec<Vec<usize>>,
     /// As the driver published it last, by peer id - 1.
     vms: Mutex<Vec<VmStatus>>,
     /// `None` once the machine has ended.
@@ -327,7 +327,7 @@ impl Shared {
         regions: Regions,
     ) -> Result<Self, StartError> {
         let bells = Bells::new(file.vms.len() + 1).map_err(|error| StartError::Host(error.into()))?;
-        let clusters: Vec<u16> = file.vms.iter().map(|vm| vm.cluster).collect();
+        let wanted: Vec<Wanted> = file.vms.iter().map(|vm| (vm.cluster, usize::from(vm.cores))).collect();
         std::fs::create_dir_all(&options.logs).map_err(StartError::Host)?;
         Ok(Self {
             file: file.clone(),
@@ -336,7 +336,7 @@ impl Shared {
             regions,
             bells,
             ethernet: Ethernet::start(file).map_err(StartError::Host)?,
-            processors: Topology::of_host().place(&clusters),
+            processors: Topology::of_host().place(&wanted),
             vms: Mutex::default(),
             subscribers: Mutex::new(Some(Vec::new())),
         })

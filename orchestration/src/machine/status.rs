@@ -235,8 +235,8 @@ pub struct VmStatus {
     pub generation: u32,
     /// Process id of its QEMU, while that runs.
     pub process: Option<u32>,
-    /// The processor its vCPU is pinned to.
-    pub processor: usize,
+    /// The processors its cores are pinned to.
+    pub processors: Vec<usize>,
     /// Bytes of its memory.
     pub memory: u64,
 }

@@ -4,7 +4,7 @@
 use super::raw::{Raw, VmOverride, span, value_or};
 use super::{LEAST_MEMORY, MachineFile, Problem, RestartPolicy, Size, VmPlan};
 use super::{links, locality, net};
-use ivshmem::layout::MAX_PEERS;
+use ivshmem::layout::{MAX_CORES, MAX_PEERS};
 use kernel::membership::{Role, Utility};
 use std::ops::Range;
 use std::path::Path;
@@ -48,6 +48,7 @@ pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, 
         links,
         net,
     };
+    check_cores(raw)?;
     check_memory(raw, &file, free)?;
     Ok(file)
 }
@@ -153,6 +154,7 @@ fn vm(raw: &Raw, role: Role, (cluster, name): (usize, &str), index: u16, over: &
         role,
         cluster: cluster as u16,
         memory: value_or(&over.memory, value_or(&raw.vm.memory, DEFAULT_MEMORY)),
+        cores: value_or(&over.cores, value_or(&raw.vm.cores, 1)),
         restart: over.restart.or(raw.vm.restart).unwrap_or(RestartPolicy::Never),
     }
 }
@@ -192,6 +194,20 @@ fn region(size: &Option<Spanned<Size>>, default: Size, most: Size) -> Result<Siz
         return Err(problem(span(size), message));
     }
     Ok(Size(wanted.0.next_power_of_two()))
+}
+
+/// A VM has a core, and no more of them than its scheduler is made for.
+fn check_cores(raw: &Raw) -> Result<(), Problem> {
+    let written = [&raw.vm.node.cores, &raw.vm.files.cores, &raw.vm.tasks.cores, &raw.vm.cores];
+    let wrong = |cores: &&Spanned<u16>| !(1..=MAX_CORES).contains(&usize::from(*cores.get_ref()));
+    match written.into_iter().flatten().find(wrong) {
+        Some(cores) => {
+            let message =
+                format!("a VM cannot have {} cores; write a number from 1 to {MAX_CORES}", cores.get_ref());
+            Err(problem(Some(cores.span()), message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Every VM has room for its image, and the host has room for all VMs.

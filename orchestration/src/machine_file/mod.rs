@@ -103,6 +103,8 @@ pub struct VmPlan {
     pub cluster: u16,
     /// Its memory.
     pub memory: Size,
+    /// How many cores it has.
+    pub cores: u16,
     /// What happens when it dies.
     pub restart: RestartPolicy,
 }

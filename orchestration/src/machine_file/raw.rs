@@ -73,6 +73,7 @@ pub struct Utilities {
 #[serde(deny_unknown_fields)]
 pub struct Vm {
     pub memory: Option<Spanned<Size>>,
+    pub cores: Option<Spanned<u16>>,
     pub restart: Option<RestartPolicy>,
     #[serde(default)]
     pub node: VmOverride,
@@ -97,6 +98,7 @@ pub struct Net {
 #[serde(deny_unknown_fields)]
 pub struct VmOverride {
     pub memory: Option<Spanned<Size>>,
+    pub cores: Option<Spanned<u16>>,
     pub restart: Option<RestartPolicy>,
 }
 

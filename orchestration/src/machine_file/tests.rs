@@ -50,11 +50,13 @@ fn clusters_keep_the_order_of_the_file_and_utilities_go_round() {
 
 #[test]
 fn what_a_role_says_goes_before_what_all_vms_say() {
-    let text = "[clusters.a]\n[vm]\nmemory = \"32 MiB\"\nrestart = \"always\"\n\
-                [vm.files]\nmemory = \"48 MiB\"\nrestart = \"never\"";
+    let text = "[clusters.a]\n[vm]\nmemory = \"32 MiB\"\nrestart = \"always\"\ncores = 3\n\
+                [vm.files]\nmemory = \"48 MiB\"\nrestart = \"never\"\n[vm.tasks]\ncores = 2";
     let file = parse(text).unwrap();
     assert_eq!((file.vms[0].memory, file.vms[0].restart), (Size::mebibytes(32), RestartPolicy::Always));
     assert_eq!((file.vms[1].memory, file.vms[1].restart), (Size::mebibytes(48), RestartPolicy::Never));
+    let cores = |name: &str| file.vms.iter().find(|vm| vm.name == name).map(|vm| vm.cores);
+    assert_eq!((cores("files-a0"), cores("tasks-a0")), (Some(3), Some(2)));
 }
 
 #[test]
@@ -122,6 +124,11 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "[clusters.a]\n[utilities]\ntasks = 1",
         "m.toml:3:9: tasks needs at least two activities, so that one may die; write tasks = 2 or more",
+    ),
+    ("[clusters.a]\n[vm]\ncores = 0", "m.toml:3:9: a VM cannot have 0 cores; write a number from 1 to 8"),
+    (
+        "[clusters.a]\n[vm.node]\ncores = 9",
+        "m.toml:3:9: a VM cannot have 9 cores; write a number from 1 to 8",
     ),
     (
         "[clusters.a]\n[vm]\nmemory = \"8 MiB\"",
@@ -299,6 +306,7 @@ fn the_page_about_the_machine_file_is_right() {
     let memory = |name: &str| file.vms.iter().find(|vm| vm.name == name).map(|vm| vm.memory);
     assert_eq!(memory("files-b0"), Some(Size(48 << 20)));
     assert_eq!(memory("node-b1"), Some(Size(64 << 20)));
+    assert_eq!(file.vms.iter().map(|vm| vm.cores).collect::<Vec<_>>(), [2, 2, 1, 1, 2, 2, 1, 1]);
     assert_eq!(file.vms.len(), 8);
     let [first, named] = [(8080, 1, 80), (8081, 5, 80)].map(|(host_port, node, port)| Forward {
         host_port,

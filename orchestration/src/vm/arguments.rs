@@ -57,9 +57,16 @@ pub fn arguments(start: &Start<'_>) -> (Vec<OsString>, Vec<RawFd>) {
         list.outside(address, forwards);
     }
     list.option("-kernel", start.image);
-    let line = format!("vm={} epoch={} seed={}", start.vm.name, start.epoch_ns, start.seed);
+    let mut line = format!("vm={} epoch={} seed={}", start.vm.name, start.epoch_ns, start.seed);
+    // What a binary's only program is called.
+    line += &word(start.image).map_or(String::new(), |name| format!(" image={name}"));
     list.option("-append", line);
     (list.arguments, descriptors)
+}
+
+/// A file's name, if it can stand on a command line of words.
+fn word(file: &Path) -> Option<&str> {
+    file.file_name()?.to_str().filter(|name| !name.contains(char::is_whitespace))
 }
 
 /// Everything that does not depend on regions.
@@ -78,7 +85,7 @@ fn machine(start: &Start<'_>, list: &mut List) {
     );
     list.option("-cpu", "max");
     // With maxcpus=1 TCG would make atomic read-modify-writes non-atomic.
-    list.option("-smp", "1,maxcpus=2");
+    list.option("-smp", format!("{},maxcpus={}", start.vm.cores, start.vm.cores.max(2)));
     list.option("-m", format!("{}M", start.vm.memory.0.div_ceil(1 << 20)));
     list.option("-display", "none");
     list.option("-chardev", "stdio,id=console,signal=off");
@@ -166,7 +173,16 @@ mod tests {
     }
 
     fn list_with(name: &str, accelerator: Accelerator, card: bool, more: &str) -> (String, usize) {
-        let text = format!("[clusters.a]\nnodes = 1\n[clusters.b]\n[vm]\nmemory = \"33 MiB\"\n{more}");
+        let text = format!(
+            "[clusters.a]
+nodes = 1
+[clusters.b]
+[vm]
+memory = \"33 MiB\"
+[vm.files]
+cores = 4
+{more}"
+        );
         let file = MachineFile::parse("m.toml".as_ref(), &text).unwrap();
         let regions = Regions::new(&file).unwrap();
         let (peer, vm) = file.peers().find(|(_, vm)| vm.name == name).unwrap();
@@ -201,7 +217,7 @@ mod tests {
         assert!(!list.contains("memdev=pair1,"), "a VM has no pair with itself: {list}");
         assert!(!list.contains("addr=1.2"), "a node has no utility's region: {list}");
         assert_eq!(list.matches("readonly=on").count(), 1);
-        assert!(list.ends_with("-kernel /images/node -append vm=node-a0 epoch=17 seed=4"));
+        assert!(list.ends_with("-kernel /images/node -append vm=node-a0 epoch=17 seed=4 image=node"));
         assert!(list.contains("-m 33M "));
     }
 
@@ -240,5 +256,10 @@ mod tests {
     fn tcg_is_told_that_there_may_be_more_processors() {
         let (list, _) = list("node-b0", Accelerator::Tcg);
         assert!(list.contains("-accel tcg,thread=multi") && list.contains("-smp 1,maxcpus=2"));
+    }
+
+    #[test]
+    fn a_vm_has_the_cores_that_it_is_to_have() {
+        assert!(list("files-a0", Accelerator::Kvm).0.contains("-smp 4,maxcpus=4"));
     }
 }

@@ -22,7 +22,7 @@ pub mod arguments;
 pub mod console;
 mod process;
 
-pub use process::{Process, pin_vcpu};
+pub use process::{Process, pin_vcpus};
 
 use ivshmem::exit::ExitCode;
 use ivshmem::layout::LifeState;

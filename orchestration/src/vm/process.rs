@@ -101,15 +101,14 @@ impl Drop for Process {
     }
 }
 
-/// Pins the thread that runs the vCPU of QEMU process `id` to a processor.
-/// `false`: QEMU has no such thread yet.
-pub fn pin_vcpu(id: u32, processor: usize) -> bool {
+/// Pins the threads that run the vCPUs of QEMU process `id` to processors, one
+/// each. `false`: QEMU has not made all of these threads yet.
+pub fn pin_vcpus(id: u32, processors: &[usize]) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{id}/task")) else { return false };
+    let mut pinned = 0;
     for thread in threads.flatten() {
         let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
-        if !name.starts_with("CPU 0/") {
-            continue;
-        }
+        let Some(&processor) = vcpu(&name).and_then(|vcpu| processors.get(vcpu)) else { continue };
         let thread = thread.file_name().to_str().and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
         let mut set = CpuSet::new();
         if processor < CpuSet::MAX_CPU {
@@ -118,7 +117,12 @@ pub fn pin_vcpu(id: u32, processor: usize) -> bool {
         // A processor that may not be used, or a thread that is gone: the VM
         // runs on as well without.
         let _ = thread.map(|thread| sched_setaffinity(Some(thread), &set));
-        return true;
+        pinned += 1;
     }
-    false
+    pinned == processors.len()
+}
+
+/// Which vCPU the thread of this name runs: QEMU calls them `CPU 0/TCG`.
+fn vcpu(name: &str) -> Option<usize> {
+    name.strip_prefix("CPU ")?.split_once('/')?.0.parse().ok()
 }

@@ -3,6 +3,7 @@
 use crate::Outcome;
 use hermit_abi as abi;
 use hermit_abi::pollfd;
+use std::ffi::CStr;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -14,8 +15,22 @@ pub fn all() -> Outcome {
     counters();
     console_and_files()?;
     connections()?;
+    names();
     println!("events: fine");
     Ok(())
+}
+
+fn names() {
+    let mut octets = [0; 4];
+    let find = |name: &CStr, octets: &mut [u8]| {
+        // SAFETY: a string, and a buffer of so many bytes.
+        unsafe { abi::getaddrbyname(name.as_ptr(), octets.as_mut_ptr(), octets.len()) }
+    };
+    assert_eq!((find(c"localhost", &mut octets), octets), (0, [127, 0, 0, 1]));
+    assert_eq!((find(c"10.1.2.3", &mut octets), octets), (0, [10, 1, 2, 3]));
+    assert_eq!(find(c"localhost", &mut [0; 16]), -abi::errno::EINVAL);
+    // SAFETY: no memory is passed.
+    assert_eq!(unsafe { abi::network_init() }, 0);
 }
 
 fn read(fd: i32) -> Result<u64, isize> {
@@ -111,7 +126,10 @@ fn connections() -> Outcome {
     // SAFETY: as above.
     assert_eq!(unsafe { abi::fcntl(fd, abi::F_GETFL, 0) }, abi::O_NONBLOCK);
     assert_eq!(accepted.read(&mut byte).map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
-    drop(caller);
+    // SAFETY: no memory is passed.
+    #[expect(deprecated, reason = "it is there for those who still call it")]
+    let shut = unsafe { abi::shutdown_socket(caller.as_raw_fd(), abi::SHUT_WR) };
+    assert_eq!(shut, 0);
     // The end is something to be read.
     assert_eq!(poll(&[(fd, abi::POLLIN)], -1).1[0] & abi::POLLIN, abi::POLLIN);
     assert_eq!(accepted.read(&mut byte)?, 0);

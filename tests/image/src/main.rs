@@ -9,10 +9,10 @@ mod pipes;
 mod scribbler;
 mod sharing;
 
-use node::program;
+use node::{Program, program};
 
 fn main() {
-    node::main(&[
+    let own = [
         program!("hello", life::hello),
         program!("locker", life::locker),
         program!("panicker", life::panicker),
@@ -41,7 +41,9 @@ fn main() {
         program!("files-and-echo", files_and_echo),
         program!("filler", files::filler),
         program!(wordcount),
-    ])
+    ];
+    let suite = std_suite::PROGRAMS.iter().map(|program| Program::new(program.name, program.main));
+    node::main(&own.into_iter().chain(suite).collect::<Vec<_>>())
 }
 
 /// Both, one after the other.

@@ -18,3 +18,4 @@ mod pipes;
 mod programs;
 mod restarts;
 mod selftest;
+mod suite;

@@ -37,6 +37,7 @@ fn what_ends_a_vm_ends_it_with_a_line_that_says_so() {
         ("null", FAULT, "fault: page fault writing 0x8, null pointer, rip "),
         ("text", FAULT, "fault: page fault writing "),
         ("constant", FAULT, "fault: page fault writing "),
+        ("protected", FAULT, "fault: page fault writing 0x6800"),
         ("execute", FAULT, "fault: page fault executing "),
         ("divide", FAULT, "fault: divide error "),
         ("panic", PANIC, "as was asked for"),

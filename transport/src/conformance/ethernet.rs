@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Frames that a card holds each way.
 const CARD_FRAMES: usize = 16;
 
-/// Both sides of a card.
+/// Both sides of a card: the station has one clone, whoever carries frames another.
 #[derive(Clone, Default)]
-struct Cable(Arc<Mutex<Queues>>);
+pub struct Cable(Arc<Mutex<Queues>>);
 
 #[derive(Default)]
 struct Queues {
@@ -25,6 +25,21 @@ struct Queues {
 impl Cable {
     fn queues(&self) -> MutexGuard<'_, Queues> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what the station sent.
+    pub fn take_sent(&self) -> Vec<Vec<u8>> {
+        self.queues().sent.drain(..).collect()
+    }
+
+    /// Brings a frame, unless the card has no buffer for it. Whether it had.
+    pub fn arrive(&self, frame: Vec<u8>) -> bool {
+        let arrived = &mut self.queues().arrived;
+        let has_room = arrived.len() < CARD_FRAMES;
+        if has_room {
+            arrived.push_back(frame);
+        }
+        has_room
     }
 }
 
@@ -89,8 +104,7 @@ impl Medium for Ethernet {
     fn carry(&mut self, now_ns: u64) -> [bool; 2] {
         self.now_ns = now_ns;
         for end in [0, 1] {
-            let sent: Vec<Vec<u8>> = self.cables[end].queues().sent.drain(..).collect();
-            for frame in sent {
+            for frame in self.cables[end].take_sent() {
                 self.switch.accept(now_ns, peer(end), &frame);
                 self.sample[end] = frame;
             }
@@ -98,12 +112,7 @@ impl Medium for Ethernet {
         let mut woken = [false; 2];
         while let Some((to, frame)) = self.switch.deliver(now_ns) {
             let end = usize::from(to) - 1;
-            let arrived = &mut self.cables[end].queues().arrived;
-            // A card without a buffer for it drops it.
-            if arrived.len() < CARD_FRAMES {
-                arrived.push_back(frame);
-                woken[end] = true;
-            }
+            woken[end] |= self.cables[end].arrive(frame);
         }
         woken
     }

@@ -5,8 +5,10 @@
 use cyanea::pipe::{Name, Receiver, Sender};
 use node::program;
 use std::fs::File;
-use std::hint::black_box;
+use std::hint::{black_box, spin_loop};
 use std::io::{Read, Seek, SeekFrom};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 /// Bytes of each read: what `std::fs::copy` and readers with large buffers ask for.
@@ -43,17 +45,21 @@ fn throughput() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Activity 1 sends messages of the greatest length through a pipe, and activity
-/// 0 copies as many bytes in memory in between: `bulk MESSAGES PASSES` prints
-/// nanoseconds of each pass.
+/// Activity 1 sends messages of the greatest length through a pipe; in between
+/// activity 0 copies as many bytes in memory, and both hand as many over through
+/// bare shared memory: `bulk MESSAGES PASSES` prints nanoseconds of each pass.
 fn bulk() -> Result<(), Box<dyn std::error::Error>> {
     let (messages, passes) = (argument(0).parse::<usize>()?, argument(1).parse::<usize>()?);
     let (source, mut target) = (vec![1; cyanea::MAX_MESSAGE], vec![0; cyanea::MAX_MESSAGE]);
+    let shared = Handover::open();
     if cyanea::activity().index > 0 {
         let sender = Sender::open(Name::try_from(&cyanea::receive()?.body[..])?)?;
         for _ in 0..passes {
             cyanea::receive()?;
             (0..messages).try_for_each(|_| sender.send(&source))?;
+            cyanea::receive()?;
+            (0..messages).for_each(|number| shared.write(number, &source));
+            cyanea::send(0, b"done")?;
         }
         return Ok(());
     }
@@ -72,8 +78,71 @@ fn bulk() -> Result<(), Box<dyn std::error::Error>> {
             pipe.receive_into(&mut target)?;
         }
         println!("pipe: {}", start.elapsed().as_nanos());
+        let start = Instant::now();
+        cyanea::send(1, b"go")?;
+        (0..messages).for_each(|number| shared.read(number, &mut target));
+        println!("shared: {}", start.elapsed().as_nanos());
+        cyanea::receive()?;
+        shared.reset();
     }
     Ok(())
+}
+
+/// Blocks in the pool that one VM fills while the other one empties them, both
+/// polling: the least that handing bytes over between two VMs can cost.
+///
+/// ```text
+/// each block   line 0, word 0: how many messages were put in and taken out of it
+///              lines 1...: the message
+/// ```
+struct Handover(&'static [AtomicU64]);
+
+impl Handover {
+    /// As many bytes as a pipe takes unread.
+    const BLOCKS: usize = 4;
+    const HEAD_WORDS: usize = 8;
+    const BLOCK_WORDS: usize = Self::HEAD_WORDS + cyanea::MAX_MESSAGE / 8;
+
+    fn open() -> Self {
+        Self(cyanea::pool().expect("a cluster has a pool"))
+    }
+
+    /// The block of this message when it is its turn: to be filled if `turn` is
+    /// 0, to be emptied if it is 1.
+    fn block(&self, number: usize, turn: usize) -> (&AtomicU64, &[AtomicU64]) {
+        let block = &self.0[number % Self::BLOCKS * Self::BLOCK_WORDS..][..Self::BLOCK_WORDS];
+        let (head, words) = block.split_at(Self::HEAD_WORDS);
+        let passed = (number / Self::BLOCKS * 2 + turn) as u64;
+        // SYNC: bench-handover
+        while head[0].load(Acquire) != passed {
+            spin_loop();
+        }
+        (&head[0], words)
+    }
+
+    fn write(&self, number: usize, source: &[u8]) {
+        let (head, words) = self.block(number, 0);
+        for (word, bytes) in words.iter().zip(source.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*bytes), Relaxed);
+        }
+        // SYNC: bench-handover
+        head.store(head.load(Relaxed) + 1, Release);
+    }
+
+    fn read(&self, number: usize, target: &mut [u8]) {
+        let (head, words) = self.block(number, 1);
+        for (word, bytes) in words.iter().zip(target.as_chunks_mut().0) {
+            *bytes = word.load(Relaxed).to_ne_bytes();
+        }
+        black_box(target);
+        // SYNC: bench-handover
+        head.store(head.load(Relaxed) + 1, Release);
+    }
+
+    /// Makes all blocks fresh, when the other end is done with them.
+    fn reset(&self) {
+        (0..Self::BLOCKS).for_each(|block| self.0[block * Self::BLOCK_WORDS].store(0, Release));
+    }
 }
 
 /// Reads a few bytes of a file over and over: `gap FILE MILLISECONDS` prints

@@ -7,7 +7,10 @@ use core::ffi::c_void;
 use core::time::Duration;
 use hermit_abi::{F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FIONBIO, O_NONBLOCK, POLLIN, pollfd};
 
-/// Waits for descriptors. `std` takes -1 alone for an error of this call.
+/// Waits for descriptors (POLLIN, POLLOUT; POLLHUP, POLLERR and POLLNVAL are always told): of how many there is
+/// something to tell. Files and the console never wait. -1 for an error, which `sys_errno` has: `std` knows no other.
+///
+/// Tested: crates::events, std::net
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_poll(descriptors: *mut pollfd, count: usize, timeout_ms: i32) -> i32 {
     let poll = || {
@@ -31,6 +34,10 @@ pub(super) fn would_wait(fd: i32) -> bool {
     system.sockets().poll(tag, &mut one, Some(Duration::ZERO)) == Ok(0)
 }
 
+/// A counter with a descriptor: a write adds 8 bytes' number, a read takes all of it (1 with EFD_SEMAPHORE) and waits
+/// while it is 0. EINVAL for another flag.
+///
+/// Tested: crates::events
 #[unsafe(no_mangle)]
 extern "C" fn sys_eventfd(value: u64, flags: i16) -> i32 {
     small_number(
@@ -43,7 +50,9 @@ fn set_nonblocking(fd: i32, on: bool) -> Result<(), Errno> {
     system.sockets().set_nonblocking(tag, fd, on)
 }
 
-/// `FIONBIO`; there is no other.
+/// FIONBIO: whether calls on a socket or counter wait. ENOSYS for anything else.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_ioctl(fd: i32, command: i32, argument: *mut c_void) -> i32 {
     status(match command {
@@ -54,7 +63,10 @@ unsafe extern "C" fn sys_ioctl(fd: i32, command: i32, argument: *mut c_void) -> 
     })
 }
 
-/// Nothing here is ever closed by `exec`: there is none.
+/// F_GETFL and F_SETFL know O_NONBLOCK, F_DUPFD is `sys_dup`; F_GETFD and F_SETFD say and change nothing, for there is
+/// no `exec` to close anything. ENOSYS for anything else.
+///
+/// Tested: crates::events
 #[unsafe(no_mangle)]
 extern "C" fn sys_fcntl(fd: i32, command: i32, argument: i32) -> i32 {
     let answer = || {

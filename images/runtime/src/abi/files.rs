@@ -86,12 +86,21 @@ pub(super) unsafe fn bytes_mut<'a>(start: *mut u8, length: usize) -> &'a mut [u8
     if start.is_null() { &mut [] } else { unsafe { core::slice::from_raw_parts_mut(start, length) } }
 }
 
+/// Writes to the console (1, 2) or where a file's descriptor stands: how many bytes. EBADF for another
+/// descriptor, or one that was not opened for writing.
+///
+/// Tested: std::fs, std::io
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_write(fd: i32, source: *const u8, length: usize) -> isize {
     // SAFETY: the caller's buffer.
     number(write(fd, unsafe { bytes(source, length) })) as isize
 }
 
+/// Reads from the console (0, always at its end) or where a file's descriptor stands: how many bytes, 0
+/// at the end. EBADF for another descriptor, or one that was not opened for reading; EISDIR for a
+/// directory.
+///
+/// Tested: std::fs, std::io
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_read(fd: i32, target: *mut u8, length: usize) -> isize {
     // SAFETY: the caller's buffer.
@@ -127,12 +136,19 @@ unsafe fn each(
     Ok(total)
 }
 
+/// Writes several buffers, one after the other, until one is not written whole.
+///
+/// Tested: std::io
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_writev(fd: i32, vectors: *const iovec, count: usize) -> isize {
     // SAFETY: the caller's buffers.
     number(unsafe { each(vectors, count, |one| write(fd, bytes(one.iov_base.cast(), one.iov_len))) }) as isize
 }
 
+/// Reads into several buffers, one after the other, until one is not filled or a socket or counter has no
+/// more to give now.
+///
+/// Tested: std::io
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_readv(fd: i32, vectors: *const iovec, count: usize) -> isize {
     let mut first = true;
@@ -146,6 +162,10 @@ unsafe extern "C" fn sys_readv(fd: i32, vectors: *const iovec, count: usize) -> 
     number(unsafe { each(vectors, count, one) }) as isize
 }
 
+/// Opens a file or, with O_DIRECTORY, a directory: a descriptor. EINVAL for a null path, ENOSYS where
+/// no system stands above the runtime.
+///
+/// Tested: std::fs
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_open(name: *const c_char, flags: i32, mode: i32) -> i32 {
     // SAFETY: the caller's string.
@@ -154,6 +174,9 @@ unsafe extern "C" fn sys_open(name: *const c_char, flags: i32, mode: i32) -> i32
     )
 }
 
+/// Closes a descriptor. The console's stay open.
+///
+/// Tested: std::fs
 #[unsafe(no_mangle)]
 extern "C" fn sys_close(fd: i32) -> i32 {
     status(match fd {
@@ -163,6 +186,9 @@ extern "C" fn sys_close(fd: i32) -> i32 {
     })
 }
 
+/// Moves where a file's descriptor stands: the new position. ESPIPE for the console's.
+///
+/// Tested: std::fs
 #[unsafe(no_mangle)]
 extern "C" fn sys_lseek(fd: i32, offset: isize, whence: i32) -> isize {
     let position = match fd {
@@ -172,6 +198,9 @@ extern "C" fn sys_lseek(fd: i32, offset: isize, whence: i32) -> isize {
     number(position) as isize
 }
 
+/// A second descriptor of the same open file, with the same position. EBADF for the console's.
+///
+/// Tested: selftest::system_above
 #[unsafe(no_mangle)]
 extern "C" fn sys_dup(fd: i32) -> i32 {
     small_number(above_for(fd).and_then(|(tag, system)| system.dup(tag, fd)))
@@ -231,6 +260,9 @@ const CONSOLE: FileStatus = FileStatus {
     changed: 0,
 };
 
+/// The status of an open file, or of the console.
+///
+/// Tested: std::fs
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_fstat(fd: i32, target: *mut stat) -> i32 {
     let found = match fd {
@@ -241,6 +273,9 @@ unsafe extern "C" fn sys_fstat(fd: i32, target: *mut stat) -> i32 {
     unsafe { put_status(found, target) }
 }
 
+/// The status of what a path leads to.
+///
+/// Tested: std::fs
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_stat(name: *const c_char, target: *mut stat) -> i32 {
     // SAFETY: the caller's string.
@@ -249,6 +284,9 @@ unsafe extern "C" fn sys_stat(name: *const c_char, target: *mut stat) -> i32 {
     unsafe { put_status(found, target) }
 }
 
+/// The status of what a path names; a symbolic link is not followed.
+///
+/// Tested: std::fs
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_lstat(name: *const c_char, target: *mut stat) -> i32 {
     // SAFETY: the caller's string.
@@ -257,24 +295,36 @@ unsafe extern "C" fn sys_lstat(name: *const c_char, target: *mut stat) -> i32 {
     unsafe { put_status(found, target) }
 }
 
+/// Makes a directory.
+///
+/// Tested: std::fs
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_mkdir(name: *const c_char, mode: u32) -> i32 {
     // SAFETY: the caller's string.
     status(unsafe { on_path(name) }.and_then(|(tag, system, path)| system.mkdir(tag, path, mode)))
 }
 
+/// Removes an empty directory.
+///
+/// Tested: std::fs
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_rmdir(name: *const c_char) -> i32 {
     // SAFETY: the caller's string.
     status(unsafe { on_path(name) }.and_then(|(tag, system, path)| system.rmdir(tag, path)))
 }
 
+/// Removes the name of a file or of a symbolic link.
+///
+/// Tested: std::fs
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_unlink(name: *const c_char) -> i32 {
     // SAFETY: the caller's string.
     status(unsafe { on_path(name) }.and_then(|(tag, system, path)| system.unlink(tag, path)))
 }
 
+/// All entries of an open directory, on every call; neither `.` nor `..`. EINVAL if they do not fit.
+///
+/// Tested: std::fs
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_getdents64(fd: i32, target: *mut dirent64, bytes: usize) -> i64 {
     // SAFETY: the caller's buffer.
@@ -306,4 +356,25 @@ fn put_entries(entries: &[system::DirectoryEntry], target: &mut [u8]) -> Result<
         record[NAME..NAME + entry.name.len()].copy_from_slice(&entry.name);
     }
     Ok(start)
+}
+
+/// Opens a directory to list it: `sys_open` with O_DIRECTORY.
+///
+/// Tested: selftest::system_above
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_opendir(name: *const c_char) -> i32 {
+    // SAFETY: the caller's string.
+    unsafe { sys_open(name, hermit_abi::O_RDONLY | hermit_abi::O_DIRECTORY, 0) }
+}
+
+/// Returns when what was written is safe. It is when a write returns, so only the descriptor is looked
+/// at: EBADF if it is none.
+///
+/// Tested: selftest::system_above
+#[unsafe(no_mangle)]
+extern "C" fn sys_fsync(fd: i32) -> i32 {
+    status(match fd {
+        0..FIRST_FILE => Ok(()),
+        _ => above_for(fd).and_then(|(tag, system)| system.fstat(tag, fd)).map(|_| ()),
+    })
 }

@@ -7,11 +7,24 @@
 //!
 //! Pointers come from `std` in the same address space and are trusted as far
 //! as `std` is; only null is refused where the ABI says so.
+//!
+//! `docs/abi.md` is made from these files (`tests/tests/abi.rs`), a section for
+//! each with what stands at its head, and a row for each function of `hermit-abi`:
+//! * the first paragraph of a function's comment is its row: what it does, and what
+//!   it refuses, with which error and why;
+//! * the comment's last line says who tests it: `Tested: selftest::NAME` (a function
+//!   of `examples/selftest.rs`), `Tested: std::NAME` (a program of `tests/std`) or
+//!   `Tested: crates::NAME` (one of `tests/crates`), several with commas between.
+//!
+//! A test fails when the page is not what these files say, when a function of
+//! `hermit-abi` is missing here or has other arguments, and when a test that is named is not there.
 
 mod events;
 mod files;
 mod memory;
 mod net;
+mod queues;
+mod semaphores;
 mod threads;
 mod time;
 
@@ -44,12 +57,16 @@ fn failed(Errno(error): Errno) -> i64 {
 }
 
 /// The calling thread's last error number.
+///
+/// Tested: selftest::refusals
 #[unsafe(no_mangle)]
 extern "C" fn sys_get_errno() -> i32 {
     scheduler::with_current(|thread| thread.error).unwrap_or(0)
 }
 
-/// The same, by its other name.
+/// The calling thread's last error number, by its other name.
+///
+/// Tested: selftest::refusals
 #[unsafe(no_mangle)]
 extern "C" fn sys_errno() -> i32 {
     sys_get_errno()

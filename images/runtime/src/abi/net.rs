@@ -100,6 +100,10 @@ unsafe fn put_address(address: SocketAddr, target: *mut sockaddr, length: *mut s
     }
 }
 
+/// A TCP or UDP socket of IPv4; SOCK_NONBLOCK in the kind makes it one whose calls do not wait.
+/// EAFNOSUPPORT for another family, IPv6 included; ESOCKTNOSUPPORT, EPROTONOSUPPORT for another kind or protocol.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 extern "C" fn sys_socket(family: i32, kind: i32, protocol: i32) -> i32 {
     let make = || {
@@ -127,6 +131,9 @@ extern "C" fn sys_socket(family: i32, kind: i32, protocol: i32) -> i32 {
     small_number(make())
 }
 
+/// Gives a socket an address and a port, any if that is 0. EADDRINUSE, EADDRNOTAVAIL; EINVAL if it has one.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_bind(fd: i32, name: *const sockaddr, length: socklen_t) -> i32 {
     // SAFETY: the caller's address.
@@ -137,11 +144,19 @@ unsafe extern "C" fn sys_bind(fd: i32, name: *const sockaddr, length: socklen_t)
     }))
 }
 
+/// Takes connections, of which so many (at most 128) may wait to be accepted; one more is refused.
+/// EOPNOTSUPP for UDP, EINVAL for a socket that is connected.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 extern "C" fn sys_listen(fd: i32, backlog: i32) -> i32 {
     status(sockets().and_then(|(tag, sockets)| sockets.listen(tag, fd, backlog)))
 }
 
+/// The connection that has waited longest, as a descriptor. EAGAIN if there is none and the call does not wait;
+/// EINVAL for a socket that does not listen.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_accept(fd: i32, name: *mut sockaddr, length: *mut socklen_t) -> i32 {
     let accepted = sockets().and_then(|(tag, sockets)| sockets.accept(tag, fd));
@@ -152,6 +167,10 @@ unsafe extern "C" fn sys_accept(fd: i32, name: *mut sockaddr, length: *mut sockl
     }))
 }
 
+/// Connects. ECONNREFUSED; ETIMEDOUT after 75 s; ENETUNREACH from a node without a way out; EINPROGRESS of one whose
+/// calls do not wait, EALREADY and EISCONN after that.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_connect(fd: i32, name: *const sockaddr, length: socklen_t) -> i32 {
     // SAFETY: the caller's address.
@@ -162,12 +181,17 @@ unsafe extern "C" fn sys_connect(fd: i32, name: *const sockaddr, length: socklen
     }))
 }
 
+/// Ends one direction of a connection, or both. ENOTCONN without one.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 extern "C" fn sys_shutdown(fd: i32, how: i32) -> i32 {
     status(sockets().and_then(|(tag, sockets)| sockets.shutdown(tag, fd, how)))
 }
 
-/// The same, by its former name.
+/// `sys_shutdown` by its former name.
+///
+/// Tested: crates::events
 #[unsafe(no_mangle)]
 extern "C" fn sys_shutdown_socket(fd: i32, how: i32) -> i32 {
     sys_shutdown(fd, how)
@@ -183,12 +207,18 @@ unsafe fn name(fd: i32, peer: bool, name: *mut sockaddr, length: *mut socklen_t)
     status(found.map(|address| unsafe { put_address(address, name, length) }))
 }
 
+/// The address of whom a socket is connected with. ENOTCONN.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_getpeername(fd: i32, target: *mut sockaddr, length: *mut socklen_t) -> i32 {
     // SAFETY: the caller's address.
     unsafe { name(fd, true, target, length) }
 }
 
+/// A socket's own address.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_getsockname(fd: i32, target: *mut sockaddr, length: *mut socklen_t) -> i32 {
     // SAFETY: the caller's address.
@@ -204,12 +234,19 @@ fn send(fd: i32, source: &[u8], flags: i32, to: Option<SocketAddr>) -> isize {
     number(send()) as isize
 }
 
+/// Sends bytes of a stream (all of them, unless the call does not wait) or a datagram to the peer: how many.
+/// EPIPE, ECONNRESET, ENOTCONN, EDESTADDRREQ; EMSGSIZE for a datagram of more than 3972 bytes; ENOSYS for a flag.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_send(fd: i32, source: *const c_void, length: usize, flags: i32) -> isize {
     // SAFETY: the caller's buffer.
     send(fd, unsafe { bytes(source.cast(), length) }, flags, None)
 }
 
+/// Sends a datagram to an address. EACCES for the broadcast address without SO_BROADCAST; else as `sys_send`.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_sendto(
     fd: i32,
@@ -249,12 +286,20 @@ unsafe fn receive(
     sockets.receive(tag, fd, unsafe { bytes_mut(target, length) }, flags & abi::MSG_PEEK != 0)
 }
 
+/// Receives bytes of a stream, or a datagram, whose rest is lost; MSG_PEEK leaves it there. 0: the peer sends no more.
+/// ECONNRESET, ENOTCONN; EAGAIN if there is nothing and the call does not wait, or not longer than SO_RCVTIMEO;
+/// ENOSYS for another flag.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_recv(fd: i32, target: *mut u8, length: usize, flags: i32) -> isize {
     // SAFETY: the caller's buffer.
     number(unsafe { receive(fd, target, length, flags) }.map(|(received, _)| received)) as isize
 }
 
+/// Receives as `sys_recv`, and says from whom.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_recvfrom(
     fd: i32,
@@ -331,6 +376,11 @@ unsafe fn value(option: SocketOption, value: *const c_void, length: socklen_t) -
     }
 }
 
+/// Changes a setting: SO_RCVTIMEO, SO_SNDTIMEO, SO_REUSEADDR (as if it always were on), SO_KEEPALIVE, SO_BROADCAST,
+/// SO_LINGER (of no time: closing breaks the connection; of more: closing does not wait), TCP_NODELAY, IP_TTL.
+/// ENOPROTOOPT for any other.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_setsockopt(
     fd: i32,
@@ -362,6 +412,9 @@ unsafe fn put<T>(value: T, target: *mut c_void, length: *mut socklen_t) {
     }
 }
 
+/// A setting; also SO_ERROR (what went wrong, once), SO_RCVBUF and SO_SNDBUF. ENOPROTOOPT for any other.
+///
+/// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_getsockopt(
     fd: i32,
@@ -404,7 +457,10 @@ struct Found {
     address: Address,
 }
 
-/// Looks a name up. A service must be a number: there is no list of them.
+/// The addresses of a name: a number, localhost, or what the name server outside says. EAI_NONAME if it says nothing,
+/// or there is no way to it; EAI_SERVICE for a service that is no number.
+///
+/// Tested: crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_getaddrinfo(
     node: *const c_char,
@@ -474,7 +530,9 @@ fn found(address: SocketAddr, kind: i32, next: *mut addrinfo) -> *mut addrinfo {
     entry.cast()
 }
 
-/// Frees what [`sys_getaddrinfo`] made.
+/// Frees what `sys_getaddrinfo` made.
+///
+/// Tested: crates::sockets
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_freeaddrinfo(mut list: *mut addrinfo) {
     while !list.is_null() {
@@ -482,4 +540,36 @@ unsafe extern "C" fn sys_freeaddrinfo(mut list: *mut addrinfo) {
         let entry = unsafe { Box::from_raw(list.cast::<Found>()) };
         list = entry.info.ai_next;
     }
+}
+
+/// The first IPv4 address of a name, into 4 bytes. EINVAL for another size, ENOENT for another name.
+///
+/// Tested: crates::events
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_getaddrbyname(name: *const c_char, target: *mut u8, length: usize) -> i32 {
+    let find = || {
+        if name.is_null() || target.is_null() || length != size_of::<in_addr>() {
+            return Err(Errno::INVALID);
+        }
+        // SAFETY: a string of the caller's.
+        let name = unsafe { CStr::from_ptr(name) }.to_str().map_err(|_| Errno::NOT_FOUND)?;
+        let (tag, sockets) = sockets()?;
+        let found = sockets.addresses(tag, name)?;
+        let address = found.into_iter().find_map(|address| match address {
+            IpAddr::V4(address) => Some(address.octets()),
+            IpAddr::V6(_) => None,
+        });
+        // SAFETY: the caller's buffer of so many bytes.
+        unsafe { target.cast::<[u8; 4]>().write_unaligned(address.ok_or(Errno::NOT_FOUND)?) };
+        Ok(())
+    };
+    status(find())
+}
+
+/// Says whether there are sockets: ENOSYS if not. They need no beginning.
+///
+/// Tested: crates::events
+#[unsafe(no_mangle)]
+extern "C" fn sys_network_init() -> i32 {
+    status(sockets().map(|_| ()))
 }

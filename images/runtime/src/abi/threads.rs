@@ -1,8 +1,9 @@
 //! The ABI's threads, futexes, and the end of the program.
 
-use super::{status, time};
+use super::{queues, status, time};
 use crate::clock;
 use crate::exit::{ExitCode, exit};
+use crate::processor::cores;
 use crate::system::{self, Errno};
 use crate::thread;
 use crate::threads::futex::{self, NotWoken};
@@ -14,26 +15,35 @@ use hermit_abi::{FUTEX_RELATIVE_TIMEOUT, timespec};
 /// Stack bytes of a thread made by `sys_spawn`, which does not say.
 const DEFAULT_STACK: usize = 1 << 20;
 
+/// Makes a thread with a stack of at least so many bytes: its id, 0 if there is no memory. The core
+/// that is asked for is not looked at.
+///
+/// Tested: std::thread
 #[unsafe(no_mangle)]
 extern "C" fn sys_spawn2(
     function: extern "C" fn(usize),
     argument: usize,
     priority: u8,
     stack: usize,
-    _core: isize,
+    core: isize,
 ) -> ThreadId {
-    scheduler::spawn(function, argument, Priority::from_number(priority), stack).unwrap_or(0)
+    let core = usize::try_from(core).ok();
+    scheduler::spawn(function, argument, Priority::from_number(priority), stack, core).unwrap_or(0)
 }
 
+/// Makes a thread with a stack of 1 MiB. ENOMEM without memory.
+///
+/// Tested: selftest::thread_calls
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_spawn(
     id: *mut ThreadId,
     function: extern "C" fn(usize),
     argument: usize,
     priority: u8,
-    _core: isize,
+    core: isize,
 ) -> i32 {
-    let spawned = scheduler::spawn(function, argument, Priority::from_number(priority), DEFAULT_STACK);
+    let (priority, core) = (Priority::from_number(priority), usize::try_from(core).ok());
+    let spawned = scheduler::spawn(function, argument, priority, DEFAULT_STACK, core);
     let Some(spawned) = spawned else { return status(Err(Errno::OUT_OF_MEMORY)) };
     if !id.is_null() {
         // SAFETY: the caller's variable.
@@ -42,35 +52,61 @@ unsafe extern "C" fn sys_spawn(
     0
 }
 
+/// Waits until a thread has ended; at once if there is none of that id.
+///
+/// Tested: std::thread
 #[unsafe(no_mangle)]
 extern "C" fn sys_join(id: ThreadId) -> i32 {
     scheduler::join(id);
     0
 }
 
+/// Lets other threads of the same priority have a turn.
+///
+/// Tested: std::thread
 #[unsafe(no_mangle)]
 extern "C" fn sys_yield() {
-    scheduler::yield_now();
+    queues::yield_or_block();
 }
 
+/// The calling thread's id.
+///
+/// Tested: selftest::thread_calls
 #[unsafe(no_mangle)]
 extern "C" fn sys_getpid() -> i32 {
     thread::current() as i32
 }
 
+/// The calling thread's priority, 1 to 3.
+///
+/// Tested: selftest::thread_calls
 #[unsafe(no_mangle)]
 extern "C" fn sys_get_priority() -> u8 {
     scheduler::with_current(|thread| thread.priority).map_or(0, |priority| priority as u8)
 }
 
+/// Changes a thread's priority.
+///
+/// Tested: selftest::thread_calls
 #[unsafe(no_mangle)]
 extern "C" fn sys_set_priority(id: ThreadId, priority: u8) {
     scheduler::set_priority(id, Priority::from_number(priority));
 }
 
+/// How many threads can run at once.
+///
+/// Tested: std::thread
 #[unsafe(no_mangle)]
 extern "C" fn sys_available_parallelism() -> usize {
-    1
+    cores::count()
+}
+
+/// How many threads can run at once, by its older name.
+///
+/// Tested: selftest::thread_calls
+#[unsafe(no_mangle)]
+extern "C" fn sys_get_processor_count() -> usize {
+    sys_available_parallelism()
 }
 
 /// The word at an address, which must be aligned and not null.
@@ -85,6 +121,10 @@ unsafe fn word<'a>(address: *mut u32) -> Result<&'a AtomicU32, Errno> {
     Ok(unsafe { AtomicU32::from_ptr(address) })
 }
 
+/// Waits while a word is what is expected, until a wake-up (0), a point in time (ETIMEDOUT), or EAGAIN
+/// if it is another. EINVAL for a null or odd address, unknown flags, a time that is none.
+///
+/// Tested: std::sync, selftest::thread_calls
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_futex_wait(
     address: *mut u32,
@@ -111,6 +151,10 @@ unsafe extern "C" fn sys_futex_wait(
     }))
 }
 
+/// Wakes up to so many threads that wait for a word: how many. EINVAL for a null or odd address, or
+/// less than 0.
+///
+/// Tested: std::sync, selftest::thread_calls
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_futex_wake(address: *mut u32, count: i32) -> i32 {
     let all = count == i32::MAX;
@@ -129,6 +173,9 @@ unsafe extern "C" fn sys_futex_wake(address: *mut u32, count: i32) -> i32 {
     }
 }
 
+/// Ends the activity with a code; in the runtime alone, the VM.
+///
+/// Tested: selftest::system_above
 #[unsafe(no_mangle)]
 extern "C" fn sys_exit(code: i32) -> ! {
     match (thread::activity(), system::installed()) {
@@ -137,6 +184,9 @@ extern "C" fn sys_exit(code: i32) -> ! {
     }
 }
 
+/// Ends the activity as failed; in the runtime alone, the VM.
+///
+/// Tested: selftest::system_above
 #[unsafe(no_mangle)]
 extern "C" fn sys_abort() -> ! {
     match (thread::activity(), system::installed()) {

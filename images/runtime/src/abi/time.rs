@@ -14,12 +14,20 @@ pub fn nanoseconds(span: &timespec) -> Option<u64> {
     Some(seconds.saturating_mul(1_000_000_000).saturating_add(rest))
 }
 
-/// Sleeps for at least so many nanoseconds.
-fn sleep(span: u64) {
-    let deadline = clock::now_ns().saturating_add(span);
-    scheduler::block(Waiting::Sleep, Some(deadline), || true);
+/// The deadline that is so many nanoseconds away.
+pub fn after(span: u64) -> u64 {
+    clock::now_ns().saturating_add(span)
 }
 
+/// Sleeps for at least so many nanoseconds.
+fn sleep(span: u64) {
+    scheduler::block(Waiting::Sleep, Some(after(span)), || true);
+}
+
+/// The time since the VM's start (CLOCK_MONOTONIC) or since 1970 (CLOCK_REALTIME). EINVAL for another
+/// clock.
+///
+/// Tested: std::time
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_clock_gettime(clock: i32, time: *mut timespec) -> i32 {
     let now = match clock {
@@ -33,11 +41,17 @@ unsafe extern "C" fn sys_clock_gettime(clock: i32, time: *mut timespec) -> i32 {
     0
 }
 
+/// Sleeps for at least so many microseconds.
+///
+/// Tested: selftest::thread_calls
 #[unsafe(no_mangle)]
 extern "C" fn sys_usleep(microseconds: u64) {
     sleep(microseconds.saturating_mul(1000));
 }
 
+/// Sleeps for at least a span of time. EINVAL for one that is negative or null.
+///
+/// Tested: std::time
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_nanosleep(span: *const timespec) -> i32 {
     // SAFETY: null, or the caller's structure.

@@ -5,14 +5,17 @@
 //! start      memory map and command line copied
 //!            console, frames, page tables, GDT/TSS/IDT
 //!            APIC, clock
+//! others     the other cores, from the trampoline to their idle loops
 //! thread 1   std's runtime_entry -> main -> sys_exit
 //! ```
 
+mod cores;
 pub mod entry;
 pub mod start_info;
 
 use crate::exit::{ExitCode, exit};
 use crate::memory::{self, frames, paging};
+use crate::processor::cores::{CORES, become_core};
 use crate::processor::{apic, critical::Locked, descriptors, features};
 use crate::threads::scheduler;
 use crate::threads::thread::Priority;
@@ -20,6 +23,7 @@ use crate::{clock, console};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::c_char;
+use core::sync::atomic::Ordering::Relaxed;
 use start_info::{BootInfo, MAX_COMMAND_LINE, MAX_RAM};
 
 /// Bytes of the stack of `main`; frames are mapped on first touch.
@@ -38,11 +42,16 @@ unsafe extern "C" {
 
 /// The first Rust code. Interrupts stay off until the first thread runs.
 pub(crate) extern "C" fn start(start_info: usize) -> ! {
+    become_core(0);
+    CORES[0].stack_top.store(&raw const entry::boot_stack_top as usize, Relaxed);
+    CORES[0].online.store(true, Relaxed);
     console::initialize();
     // SAFETY: the entry passed on what the loader passed, and mapped the first GiB.
     if !BOOT.with(|boot| unsafe { start_info::read(start_info, boot) }) {
         refuse("the loader passed no memory map (this image wants a PVH loader, QEMU's -kernel)");
     }
+    // SAFETY: the first GiB is mapped, and what the loader left there was read.
+    unsafe { entry::place_trampoline() };
     memory::choose_routines(features::accelerator() == features::Accelerator::Kvm);
     let ram = BOOT.with(|boot| boot.ram.clone());
     frames::initialize(&ram, paging::end_of_image());
@@ -56,7 +65,10 @@ pub(crate) extern "C" fn start(start_info: usize) -> ! {
     }
     clock::initialize();
     apic::start_timer();
-    if scheduler::spawn(first_thread, 0, Priority::Normal, MAIN_STACK).is_none() {
+    if cores::start_others().is_err() {
+        refuse("there is not enough memory for the stacks of all cores");
+    }
+    if scheduler::spawn(first_thread, 0, Priority::Normal, MAIN_STACK, None).is_none() {
         refuse("there is not enough memory for the first thread");
     }
     scheduler::start()

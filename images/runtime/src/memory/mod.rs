@@ -1,5 +1,6 @@
 //! Memory of the VM: frames, page tables, heap, and the routines that copy.
 
+pub mod areas;
 pub mod frames;
 pub mod heap;
 pub mod paging;

@@ -5,6 +5,7 @@
 //! 2 MiB ... image_end     the image, in 4 KiB pages: text R+X, constants R, data R+W
 //! ... end of RAM          identity map, in 2 MiB pages, R+W: heap and frames
 //! MAPPINGS ...            devices and regions, mapped when asked for, one guard page between
+//! AREAS ...               what programs map (areas.rs), one guard page between
 //! STACKS ...              thread stacks (threads/stack.rs): guard page below, frames on first touch
 //! ```
 //!
@@ -14,8 +15,10 @@
 
 use super::{PAGE, frames};
 use crate::boot::start_info::MAX_RAM;
-use crate::processor::critical::Locked;
+use crate::processor::critical::{self, Locked};
+use crate::processor::shootdown;
 use core::ops::Range;
+use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PageTableFlags as Flags;
 use x86_64::structures::paging::page_table::{PageTable, PageTableEntry};
@@ -26,6 +29,8 @@ use x86_64::{PhysAddr, VirtAddr};
 const LARGE: usize = 2 << 20;
 /// Where devices and regions are mapped.
 const MAPPINGS: usize = 0x6000_0000_0000;
+/// Where programs' areas are.
+pub const AREAS: Range<usize> = 0x6800_0000_0000..STACKS;
 /// Where thread stacks are mapped.
 pub const STACKS: usize = 0x7000_0000_0000;
 /// The end of the addresses for thread stacks.
@@ -34,6 +39,8 @@ const STACKS_END: usize = 0x7fff_0000_0000;
 const DEMAND: Flags = Flags::BIT_9;
 /// A software bit of an entry that is not present: the guard page below a stack.
 const GUARD: Flags = Flags::BIT_10;
+/// A software bit of an entry that is not present: the page has its frame, but nobody may use it.
+const KEPT: Flags = Flags::BIT_11;
 
 /// How a mapping treats the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +49,30 @@ pub enum Caching {
     Uncached,
     /// Memory.
     WriteBack,
+}
+
+/// What may be done with a page of an area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    None,
+    /// It is read.
+    Read,
+    /// It is read and written.
+    Write,
+    /// It is read and executed.
+    Execute,
+}
+
+impl Access {
+    fn flags(self) -> Flags {
+        match self {
+            Self::None => KEPT,
+            Self::Read => Flags::PRESENT | Flags::NO_EXECUTE,
+            Self::Write => Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE,
+            Self::Execute => Flags::PRESENT,
+        }
+    }
 }
 
 /// There is no frame left for a page or a page table.
@@ -76,6 +107,11 @@ unsafe extern "C" {
     safe static constants_start: u8;
     safe static data_start: u8;
     safe static image_end: u8;
+}
+
+/// The physical address of the tables that all cores use; below 4 GiB.
+pub fn root() -> usize {
+    SPACE.with(|space| space.root)
 }
 
 /// The first address after the image.
@@ -225,25 +261,96 @@ pub fn arm_stack(range: &Range<usize>) -> Result<(), OutOfFrames> {
     })
 }
 
-/// Takes the frames of a stack away from it; its addresses then fault.
+/// How many frames a stack has.
+pub fn frames_of(range: &Range<usize>) -> usize {
+    SPACE.with(|space| {
+        let mut present = |page| space.find(page).is_some_and(|entry| entry.flags().contains(Flags::PRESENT));
+        range.clone().step_by(PAGE).filter(|&page| present(page)).count()
+    })
+}
+
+/// Takes the frames of stacks away from them; their addresses then fault, on
+/// every core. The caller is inside of no `Locked`.
+///
+/// # Safety
+/// Nobody uses the stacks any more.
+pub unsafe fn release_stacks<'a>(stacks: impl Iterator<Item = &'a Range<usize>>) {
+    let _section = critical::enter();
+    // The frames, each with the address of the one before in its first word.
+    let mut taken = 0;
+    for range in stacks {
+        // SAFETY: the caller's promise.
+        unsafe { unmap_stack(range, &mut taken) };
+    }
+    if taken != 0 {
+        shootdown::elsewhere();
+    }
+    while taken != 0 {
+        let frame = taken;
+        // SAFETY: the frame came from `take` on a fault, no core reaches it by
+        // the stack's address any more, and its first word is this list's.
+        unsafe {
+            taken = *(frame as *const usize);
+            frames::give(frame);
+        }
+    }
+}
+
+/// Empties the entries of a stack's pages, and puts its frames before `taken`.
 ///
 /// # Safety
 /// Nobody uses the stack any more.
-pub unsafe fn release_stack(range: &Range<usize>) {
+unsafe fn unmap_stack(range: &Range<usize>, taken: &mut usize) {
     SPACE.with(|space| {
         for page in (range.start - PAGE..range.end).step_by(PAGE) {
             let Some(entry) = space.find(page) else { continue };
-            if entry.flags().contains(Flags::PRESENT) {
-                let frame = entry.addr().as_u64() as usize;
-                entry.set_unused();
-                x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
-                // SAFETY: the frame came from `take` on a fault and is mapped nowhere any more.
-                unsafe { frames::give(frame) };
-            } else {
-                entry.set_unused();
+            let present = entry.flags().contains(Flags::PRESENT);
+            let frame = entry.addr().as_u64() as usize;
+            entry.set_unused();
+            if present {
+                tlb::flush(VirtAddr::new(page as u64));
+                // SAFETY: the caller's promise: nobody wants what is in the frame.
+                unsafe { *(frame as *mut usize) = *taken };
+                *taken = frame;
             }
         }
     });
+}
+
+/// Puts `frame` under a page of [`AREAS`].
+///
+/// # Safety
+/// The frame belongs to nobody else, and there is none under the page yet.
+pub unsafe fn map_page(page: usize, frame: usize, access: Access) -> Result<(), OutOfFrames> {
+    SPACE.with(|space| {
+        let entry = space.entry(page, false, frames::take)?;
+        entry.set_addr(PhysAddr::new(frame as u64), access.flags());
+        Ok(())
+    })
+}
+
+/// Changes what may be done with a page of [`AREAS`] that has a frame.
+pub fn protect_page(page: usize, access: Access) {
+    SPACE.with(|space| {
+        if let Some(entry) = space.find(page)
+            && entry.flags().intersects(Flags::PRESENT | KEPT)
+        {
+            entry.set_flags(access.flags());
+            x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
+        }
+    });
+}
+
+/// Takes the frame from under a page of [`AREAS`]: it is the caller's now.
+pub fn unmap_page(page: usize) -> Option<usize> {
+    SPACE.with(|space| {
+        let entry = space.find(page)?;
+        let frame =
+            entry.flags().intersects(Flags::PRESENT | KEPT).then(|| entry.addr().as_u64() as usize)?;
+        entry.set_unused();
+        x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
+        Some(frame)
+    })
 }
 
 /// What is at `address`, where a page fault happened; maps the page if it is a
@@ -258,7 +365,11 @@ pub fn resolve(address: usize) -> Fault {
         if flags.contains(GUARD) {
             return Fault::StackOverflow;
         }
-        if flags.contains(Flags::PRESENT) || !flags.contains(DEMAND) {
+        if flags.contains(Flags::PRESENT) {
+            // Another core met the same page at the same moment, and was first.
+            return Fault::Grown;
+        }
+        if !flags.contains(DEMAND) {
             return Fault::Invalid;
         }
         let Some(frame) = frames::take() else { return Fault::OutOfFrames };

@@ -5,11 +5,12 @@
 //! otherwise. With a TSC deadline where that exists; else it counts ticks of
 //! [`TICK`] nanoseconds, since QEMU's APIC (and KVM's) runs at 1 GHz by definition.
 
-use super::features;
-use super::traps;
+use super::cores::{self, CORES};
+use super::{critical, features, traps};
 use crate::clock;
 use crate::memory::paging::{self, Caching, OutOfFrames};
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicPtr, fence};
 use x86_64::instructions::port::Port;
 use x86_64::registers::model_specific::Msr;
 
@@ -18,6 +19,8 @@ const BASE: u64 = 0xfee0_0000;
 const ID: usize = 0x20;
 const END_OF_INTERRUPT: usize = 0xb0;
 const SPURIOUS: usize = 0xf0;
+const COMMAND: usize = 0x300;
+const COMMAND_TARGET: usize = 0x310;
 const TIMER: usize = 0x320;
 const LINE_0: usize = 0x350;
 const INITIAL_COUNT: usize = 0x380;
@@ -34,6 +37,12 @@ const TICK: u64 = 16;
 const APIC_BASE: u32 = 0x1b;
 const X2APIC: u32 = 0x800;
 const DEADLINE: u32 = 0x6e0;
+const X2APIC_COMMAND: u32 = 0x830;
+/// Commands: the signal is given, to all others; initialize; start at a page.
+const ASSERT: u32 = 1 << 14;
+const ALL_OTHERS: u32 = 3 << 18;
+const INITIALIZE: u32 = 5 << 8;
+const START: u32 = 6 << 8;
 
 /// The registers in memory; null with x2APIC.
 static REGISTERS: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
@@ -71,18 +80,63 @@ pub fn initialize() -> Result<(), OutOfFrames> {
         Port::<u8>::new(0x21).write(0xff);
         Port::<u8>::new(0xa1).write(0xff);
     }
+    if !features::has_x2apic() {
+        // SAFETY: the APIC's registers; each core finds its own there.
+        REGISTERS.store(unsafe { paging::map(BASE, 4096, Caching::Uncached)? }, Relaxed);
+    }
+    switch_on();
+    Ok(())
+}
+
+/// Switches this core's own APIC on, everything but the timer masked.
+pub fn switch_on() {
     if features::has_x2apic() {
         let mut base = Msr::new(APIC_BASE);
         // SAFETY: sets the enable and x2APIC bits, which CPUID allows.
         unsafe { base.write(base.read() | 3 << 10) };
-    } else {
-        // SAFETY: the APIC's registers.
-        REGISTERS.store(unsafe { paging::map(BASE, 4096, Caching::Uncached)? }, Relaxed);
     }
     write(SPURIOUS, 1 << 8 | u32::from(traps::SPURIOUS));
     write(LINE_0, MASKED);
     write(TIMER, MASKED);
-    Ok(())
+    cores::own().interrupt_id.store(id(), Relaxed);
+}
+
+/// The number by which interrupts reach this core.
+fn id() -> u32 {
+    if REGISTERS.load(Relaxed).is_null() { read(ID) } else { read(ID) >> 24 }
+}
+
+/// Sends a command to the APIC of number `target`. Interrupts are off.
+fn command(target: u32, command: u32) {
+    // What the other core is to find is there before the interrupt.
+    fence(SeqCst);
+    if REGISTERS.load(Relaxed).is_null() {
+        // SAFETY: the command register; the commands are those of this file.
+        unsafe { Msr::new(X2APIC_COMMAND).write(u64::from(target) << 32 | u64::from(command)) };
+    } else {
+        // An APIC in memory may still be busy with the last command.
+        while read(COMMAND) & 1 << 12 != 0 {
+            core::hint::spin_loop();
+        }
+        write(COMMAND_TARGET, target << 24);
+        write(COMMAND, command);
+    }
+}
+
+/// Interrupts another core with `vector`.
+pub fn interrupt(core: usize, vector: u8) {
+    let _section = critical::enter();
+    command(CORES[core].interrupt_id.load(Relaxed), ASSERT | u32::from(vector));
+}
+
+/// Puts all other cores back to where they wait for their start.
+pub fn initialize_others() {
+    command(0, ALL_OTHERS | ASSERT | INITIALIZE);
+}
+
+/// Starts all other cores in real mode at this address, a page's below 1 MiB.
+pub fn start_others(address: u32) {
+    command(0, ALL_OTHERS | ASSERT | START | address >> 12);
 }
 
 /// Lets the timer interrupt; the clock must run.
@@ -111,9 +165,9 @@ pub fn end_of_interrupt() {
     write(END_OF_INTERRUPT, 0);
 }
 
-/// Where and with which message a device interrupts this processor with `vector`.
+/// Where and with which message a device interrupts the first core with `vector`.
 pub fn message(vector: u8) -> (u64, u32) {
-    let id = if REGISTERS.load(Relaxed).is_null() { read(ID) } else { read(ID) >> 24 };
+    let id = CORES[0].interrupt_id.load(Relaxed);
     (BASE | u64::from(id & 0xff) << 12, u32::from(vector))
 }
 

@@ -1,22 +1,34 @@
 //! The kernel lock: a section in which no interrupt comes.
 //!
 //! All state of the runtime lies in [`Locked`] cells, which open only with
-//! interrupts off. A VM has one vCPU; with several, the spinlock goes into
-//! [`Locked::with`] and nothing else changes.
+//! interrupts off, and for one core at a time: the others spin. In a VM with
+//! one core nobody else is there, and opening a cell is a load and a store.
+//!
+//! The lock is a word that is tried when it looks free. It is not first come,
+//! first served: a host may have put away the vCPU whose turn it is, and all
+//! others would wait for that one. What is done within a section is short, so
+//! whoever wants in finds the word free soon.
 //!
 //! Invariants:
 //! * Nothing inside a section blocks, or takes the same cell again (it panics).
+//! * Cells are nested in this order only: the doorbell, the bus, the page
+//!   tables, the heap, the frames; the scheduler, the heap, the frames.
 //! * Thread stacks are mapped page by page, on the first touch. So that a
 //!   section never faults while it holds the page tables or the frames,
 //!   [`enter`] touches the next [`STACK_AHEAD`] bytes of stack first.
 
+use super::cores;
 use core::arch::asm;
-use core::cell::{Cell, UnsafeCell};
+use core::cell::UnsafeCell;
 use core::marker::PhantomData;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use x86_64::instructions::interrupts;
 
 /// Bytes of stack that a section may use.
 pub const STACK_AHEAD: usize = 8192;
+/// Looks at a lock after which [`Locked::try_with`] gives up.
+const MOST_LOOKS: u32 = 1 << 24;
 
 /// Interrupts are off while it lives; then they are as they were before.
 pub struct Section {
@@ -55,43 +67,74 @@ impl Drop for Section {
 
 /// A value that is only reached with interrupts off, by one at a time.
 pub struct Locked<T> {
-    held: Cell<bool>,
+    /// The core that is inside, plus 1; 0 if none is.
+    holder: AtomicU32,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: there is one vCPU, and whoever looks inside has interrupts off; a
-// second look from within the first panics.
+// SAFETY: `holder` lets one core in at a time, and that one has interrupts off;
+// a second look from within the first panics.
 unsafe impl<T: Send> Sync for Locked<T> {}
 
 impl<T> Locked<T> {
     /// A cell with `value` in it.
     pub const fn new(value: T) -> Self {
-        Self { held: Cell::new(false), value: UnsafeCell::new(value) }
+        Self { holder: AtomicU32::new(0), value: UnsafeCell::new(value) }
     }
 
     /// Runs `f` on the value in a section.
     ///
     /// # Panics
-    /// If the value is in use: the runtime has called itself.
+    /// If the value is in use by this core: the runtime has called itself.
     #[inline]
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        match self.try_with(f) {
+        match self.open(f, u32::MAX) {
             Some(result) => result,
             None => panic!("the runtime's state was entered twice"),
         }
     }
 
-    /// As [`Locked::with`], but `None` if the value is in use: for whoever
-    /// reports a fault in the midst of things.
+    /// As [`Locked::with`], but `None` if the value is in use by this core, or
+    /// by another for very long: for whoever reports a fault in the midst of things.
     #[inline]
     pub fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.open(f, MOST_LOOKS)
+    }
+
+    #[inline]
+    fn open<R>(&self, f: impl FnOnce(&mut T) -> R, looks: u32) -> Option<R> {
         let _section = enter();
-        if self.held.replace(true) {
+        if cores::many() {
+            if !self.acquire(looks) {
+                return None;
+            }
+        } else if self.holder.load(Relaxed) != 0 {
             return None;
+        } else {
+            self.holder.store(1, Relaxed);
         }
-        // SAFETY: interrupts are off and `held` was clear, so nobody else has a reference.
+        // SAFETY: interrupts are off and `holder` was 0, so nobody else has a reference.
         let result = f(unsafe { &mut *self.value.get() });
-        self.held.set(false);
+        // SYNC: locked-handover, with `acquire`.
+        self.holder.store(0, Release);
         Some(result)
+    }
+
+    /// Waits until no core is inside. `false` if this one is, or if it took too long.
+    #[inline(never)]
+    fn acquire(&self, looks: u32) -> bool {
+        let own = cores::index() as u32 + 1;
+        let mut left = looks;
+        // SYNC: locked-handover, with the release in `open`.
+        while let Err(holder) = self.holder.compare_exchange_weak(0, own, Acquire, Relaxed) {
+            while self.holder.load(Relaxed) != 0 {
+                if holder == own || left == 0 {
+                    return false;
+                }
+                left -= u32::from(looks != u32::MAX);
+                core::hint::spin_loop();
+            }
+        }
+        true
     }
 }

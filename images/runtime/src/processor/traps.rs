@@ -5,8 +5,7 @@
 //! [`dispatch`] runs with interrupts off. It may return (the interrupted code
 //! goes on), or save the interrupted thread elsewhere and resume another one.
 
-use super::apic;
-use super::faults;
+use super::{apic, faults, shootdown};
 use crate::{devices, threads};
 use core::arch::{global_asm, naked_asm};
 
@@ -14,11 +13,13 @@ use core::arch::{global_asm, naked_asm};
 pub const TIMER: u8 = 0x40;
 /// Vector of the doorbell, and of whatever else ends its wait.
 pub const BELL: u8 = 0x41;
+/// Vector by which a core has another one look what there is to do.
+pub const LOOK: u8 = 0x42;
 /// Vector of interrupts that went away before they were taken.
 pub const SPURIOUS: u8 = 0xff;
 /// All vectors that have a gate.
-pub const VECTORS: [u8; 35] = {
-    let mut vectors = [0; 35];
+pub const VECTORS: [u8; 36] = {
+    let mut vectors = [0; 36];
     let mut index = 0;
     while index < 32 {
         vectors[index] = index as u8;
@@ -26,7 +27,8 @@ pub const VECTORS: [u8; 35] = {
     }
     vectors[32] = TIMER;
     vectors[33] = BELL;
-    vectors[34] = SPURIOUS;
+    vectors[34] = LOOK;
+    vectors[35] = SPURIOUS;
     vectors
 };
 
@@ -99,6 +101,7 @@ trap_stub_\vector:
 .endr
 trap_stub 64
 trap_stub 65
+trap_stub 66
 trap_stub 255
 
 trap_common:
@@ -143,6 +146,7 @@ trap_stubs:
 .endr
     .quad trap_stub_64
     .quad trap_stub_65
+    .quad trap_stub_66
     .quad trap_stub_255
 .text
 .noaltmacro
@@ -160,7 +164,8 @@ pub fn stub(vector: u8) -> usize {
     let index = match vector {
         TIMER => 32,
         BELL => 33,
-        SPURIOUS => 34,
+        LOOK => 34,
+        SPURIOUS => 35,
         exception => usize::from(exception),
     };
     trap_stubs[index]
@@ -203,9 +208,11 @@ extern "C" fn dispatch(frame: &TrapFrame, float: &FloatState) {
         0..32 => faults::exception(frame),
         SPURIOUS => {}
         vector => {
+            shootdown::wake_up();
             match vector {
                 TIMER => threads::scheduler::on_timer(),
                 BELL => devices::bell::on_interrupt(),
+                LOOK => threads::scheduler::on_look(),
                 _ => {}
             }
             apic::end_of_interrupt();

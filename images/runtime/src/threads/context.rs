@@ -3,21 +3,35 @@
 //! A thread that gave the processor up itself has its state on its own stack
 //! (what the calling convention says survives a call, and the control words of
 //! x87 and SSE). A thread that was interrupted has all of it here.
+//!
+//! A thread may be woken, and picked by another core, while this one is still
+//! about to leave it. So `state` says when it has been left: it is written last,
+//! on another stack, and [`resume`] waits for it. Nobody waits on the stack of a
+//! thread: first the core leaves the old thread for its own idle stack, then it
+//! waits for the new one. So no two cores wait for one another.
 
 use super::thread::Thread;
+use crate::processor::cores::{self, STACK_TOP};
 use crate::processor::descriptors::{CODE, DATA};
 use crate::processor::traps::{self, FloatState, TrapFrame};
 use core::arch::naked_asm;
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::FsBase;
 
 /// RFLAGS with interrupts on.
 const INTERRUPTS_ON: u64 = 0x202;
 
+/// A core runs it, or has not left it yet.
+const RUNNING: usize = 0;
+/// It was interrupted, or has not run yet. No stack pointer is this.
+const INTERRUPTED: usize = 1;
+
 /// Where a thread goes on.
 pub struct Context {
-    /// The stack pointer under which `switch` saved, if it gave up the processor itself.
-    own: Option<usize>,
+    /// `RUNNING`, `INTERRUPTED`, or the stack pointer under which `save` saved.
+    state: AtomicUsize,
     frame: TrapFrame,
     float: FloatState,
 }
@@ -41,31 +55,43 @@ impl Context {
             ss: DATA,
             ..TrapFrame::default()
         };
-        Self { own: None, frame, float: FloatState::fresh() }
+        Self { state: AtomicUsize::new(INTERRUPTED), frame, float: FloatState::fresh() }
     }
 
     /// Keeps where an interrupted thread goes on.
     pub fn keep(&mut self, frame: &TrapFrame, float: &FloatState) {
-        self.own = None;
         self.frame = *frame;
         self.float.0.copy_from_slice(&float.0);
+        // SYNC: thread-left, with `resume`.
+        self.state.store(INTERRUPTED, Release);
     }
 }
 
 /// Goes on with a thread.
 ///
 /// # Safety
-/// Interrupts are off, `thread` is in the table and is the scheduler's current one.
+/// Interrupts are off, `thread` is in the table and is the scheduler's current
+/// one on this core, whose stack of now is nobody else's.
 pub unsafe extern "C" fn resume(thread: *mut Thread) -> ! {
-    // SAFETY: the caller's promise; nobody else is looking, with interrupts off.
-    let thread = unsafe { &mut *thread };
-    FsBase::write(VirtAddr::new(thread.stack.thread_pointer as u64));
-    let context = &mut thread.context;
-    // SAFETY: what was saved by `switch`, by a trap, or made by `fresh`.
+    // SAFETY: the caller's promise: it stays in the table while it is somebody's current one.
+    let state = unsafe { &(*thread).context.state };
+    // SYNC: thread-left, with `save` and `Context::keep`.
+    let mut left = state.load(Acquire);
+    while left == RUNNING {
+        core::hint::spin_loop();
+        left = state.load(Acquire);
+    }
+    state.store(RUNNING, Relaxed);
+    // SAFETY: the thread has been left, and is this core's now: what it goes on with is only read here.
+    let (id, thread_pointer, context) =
+        unsafe { ((*thread).id, (*thread).stack.thread_pointer, &raw const (*thread).context) };
+    cores::own().running.store(id, Relaxed);
+    FsBase::write(VirtAddr::new(thread_pointer as u64));
+    // SAFETY: what was saved by `save`, by a trap, or made by `fresh`.
     unsafe {
-        match context.own.take() {
-            Some(stack_pointer) => restore(stack_pointer),
-            None => traps::resume(&context.frame, &context.float),
+        match left {
+            INTERRUPTED => traps::resume(&raw const (*context).frame, &raw const (*context).float),
+            stack_pointer => restore(stack_pointer),
         }
     }
 }
@@ -76,16 +102,15 @@ pub unsafe extern "C" fn resume(thread: *mut Thread) -> ! {
 /// # Safety
 /// Interrupts are off, `from` is the calling thread, and `next(to)` goes on somewhere.
 pub unsafe fn switch(from: *mut Thread, next: unsafe extern "C" fn(*mut Thread) -> !, to: *mut Thread) {
-    // SAFETY: the caller's promise: the thread is in the table.
-    let own = unsafe { &raw mut (*from).context.own };
-    // SAFETY: the caller's promise; `own` stays where it is while the thread lives.
-    unsafe { save(own, next, to) };
+    // SAFETY: the caller's promise: the thread is in the table, and stays there until it ends.
+    unsafe { save(&raw const (*from).context.state, next, to) };
 }
 
-/// Saves on the stack, leaves the stack pointer in `own`, and calls `next(to)` on the same stack.
+/// Saves on the stack, changes to the core's idle stack, leaves the stack
+/// pointer in `state`, and calls `next(to)`.
 #[unsafe(naked)]
 unsafe extern "C" fn save(
-    own: *mut Option<usize>,
+    state: *const AtomicUsize,
     next: unsafe extern "C" fn(*mut Thread) -> !,
     to: *mut Thread,
 ) {
@@ -99,22 +124,16 @@ unsafe extern "C" fn save(
         "sub rsp, 8",
         "stmxcsr [rsp]",
         "fnstcw [rsp + 4]",
-        "mov rcx, rsi",
-        "mov rsi, rsp",
-        "mov r12, rcx",
-        "mov r13, rdx",
-        "call {keep}",
-        "mov rdi, r13",
-        "call r12",
+        "mov rax, rsp",
+        "mov rsp, gs:[{stack_top}]",
+        // SYNC: thread-left, with `resume`: stores are seen in their order.
+        "mov [rdi], rax",
+        "mov rdi, rdx",
+        "xor ebp, ebp",
+        "call rsi",
         "ud2",
-        keep = sym keep,
+        stack_top = const STACK_TOP,
     )
-}
-
-/// Leaves the stack pointer where `resume` finds it.
-unsafe extern "C" fn keep(own: *mut Option<usize>, stack_pointer: usize) {
-    // SAFETY: `switch` passed its thread's field.
-    unsafe { *own = Some(stack_pointer) };
 }
 
 /// Returns from the `save` that left `stack_pointer`.

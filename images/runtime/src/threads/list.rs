@@ -49,6 +49,11 @@ impl List {
         self.first.is_none()
     }
 
+    /// How many are in it, but no more than two.
+    pub fn few(&self, table: &Table) -> usize {
+        self.first.map_or(0, |first| 1 + usize::from(self.after(table, first).is_some()))
+    }
+
     /// The thread behind `index`.
     pub fn after(&self, table: &Table, index: Index) -> Option<Index> {
         self.link(table, index).next

@@ -3,6 +3,7 @@
 mod context;
 pub mod futex;
 mod list;
+mod queues;
 pub mod scheduler;
 mod stack;
 pub mod sync;

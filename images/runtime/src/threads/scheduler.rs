@@ -1,4 +1,4 @@
-//! Which thread runs: by priority, round robin among equals, in time slices.
+//! Which thread runs on a core: by priority, round robin among equals, in time slices.
 //!
 //! ```text
 //!            spawn                  pick
@@ -12,50 +12,31 @@
 //!                                       idle: halted, nobody runs
 //! ```
 //!
-//! * A thread that becomes ready and is more urgent than the running one runs at once.
+//! * A thread that becomes ready and is more urgent than a running one runs at once.
 //! * A time slice counts only while an equal waits. With nobody waiting there
-//!   is no tick; an idle VM halts and only a sleeper's deadline wakes it.
-//! * All state is in one [`Locked`] cell. Switching happens outside of it, with
-//!   interrupts off throughout.
-//! * An ended thread's stack is freed by the idle loop, which runs on the boot's stack.
+//!   is no tick; an idle core halts, and only a sleeper's deadline or a call from
+//!   another core wakes it.
+//! * All state is in one [`Locked`] cell (see `queues.rs` for who goes where).
+//!   Switching happens outside of it, with interrupts off throughout; what keeps
+//!   two cores from one thread is in `context.rs`.
+//! * An ended thread's stack is freed by the idle loop of its core, which runs
+//!   on a stack of its own.
 
 use super::context::{self, Context};
-use super::list::{Index, LinkKind, List};
+use super::list::Index;
+use super::queues::Queues;
 use super::stack::Stack;
-use super::thread::{Priority, Table, Thread, ThreadId, Waiting};
-use crate::boot;
+use super::thread::{Priority, Thread, ThreadId, Waiting};
 use crate::clock;
-use crate::processor::apic;
+use crate::processor::cores::{self, STACK_TOP};
 use crate::processor::critical::{self, Locked};
+use crate::processor::shootdown;
 use crate::processor::traps::{FloatState, TrapFrame};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicU32;
 use x86_64::instructions::interrupts;
-
-/// A time slice, in nanoseconds.
-const SLICE: u64 = 10_000_000;
-/// How many lists there are for waiting threads.
-const BUCKETS: usize = 64;
-/// How many priorities there are, 0 unused.
-const PRIORITIES: usize = 4;
-
-struct Scheduler {
-    table: Table,
-    ready: [List; PRIORITIES],
-    waiting: [List; BUCKETS],
-    /// In order of their deadlines.
-    sleepers: List,
-    /// Who runs; `None` in the idle loop.
-    current: Option<Index>,
-    /// When the running thread makes room for an equal that waits.
-    slice_end: Option<u64>,
-    /// Ended, not yet freed.
-    ended: Option<Index>,
-    /// When the timer will interrupt.
-    armed: Option<u64>,
-}
 
 /// What goes on after a switch.
 #[derive(Clone, Copy)]
@@ -65,170 +46,11 @@ struct Next {
     to: *mut Thread,
 }
 
-static SCHEDULER: Locked<Scheduler> = Locked::new(Scheduler {
-    table: Table::new(),
-    ready: [List::new(LinkKind::Queue); PRIORITIES],
-    waiting: [List::new(LinkKind::Queue); BUCKETS],
-    sleepers: List::new(LinkKind::Sleep),
-    current: None,
-    slice_end: None,
-    ended: None,
-    armed: None,
-});
+static SCHEDULER: Locked<Queues> = Locked::new(Queues::new());
 
-// SAFETY: the stacks and contexts in it belong to it alone.
-unsafe impl Send for Scheduler {}
-
-impl Scheduler {
-    fn running(&mut self) -> &mut Thread {
-        let index = self.current.expect("a thread's call without a thread");
-        self.table.get_mut(index)
-    }
-
-    fn queue(&mut self, index: Index) -> &mut List {
-        &mut self.ready[self.table.get(index).priority as usize]
-    }
-
-    /// Puts a thread at the end of its ready queue.
-    fn make_ready(&mut self, index: Index) {
-        let mut list = *self.queue(index);
-        list.push(&mut self.table, index);
-        *self.queue(index) = list;
-    }
-
-    /// Puts a thread that was put aside at the front of its ready queue.
-    fn make_ready_first(&mut self, index: Index) {
-        let mut list = *self.queue(index);
-        list.insert_after(&mut self.table, None, index);
-        *self.queue(index) = list;
-    }
-
-    /// The priority of the most urgent ready thread.
-    fn most_urgent(&self) -> Option<usize> {
-        (1..PRIORITIES).rev().find(|&priority| !self.ready[priority].is_empty())
-    }
-
-    /// Takes the most urgent ready thread and makes it the running one.
-    fn pick(&mut self) -> *mut Thread {
-        self.slice_end = None;
-        self.current = self.most_urgent().and_then(|priority| self.ready[priority].pop(&mut self.table));
-        self.set_timer();
-        match self.current {
-            Some(index) => self.table.get_mut(index),
-            None => core::ptr::null_mut(),
-        }
-    }
-
-    /// Ends the running thread's turn, wherever it has been put, and picks the next.
-    fn next(&mut self) -> Next {
-        Next { from: self.running(), to: self.pick() }
-    }
-
-    /// Whether the running thread must make room: for a more urgent one, or
-    /// for an equal after its slice.
-    fn must_yield(&mut self) -> bool {
-        let Some(urgent) = self.most_urgent() else { return false };
-        let Some(index) = self.current else { return true };
-        let own = self.table.get(index).priority as usize;
-        urgent > own || urgent == own && self.slice_end.is_some_and(|end| clock::now_ns() >= end)
-    }
-
-    /// Puts the running thread back among the ready ones.
-    fn put_back(&mut self) {
-        let Some(index) = self.current else { return };
-        match self.slice_end {
-            Some(end) if clock::now_ns() >= end => self.make_ready(index),
-            _ => self.make_ready_first(index),
-        }
-    }
-
-    /// Sets the timer for what comes next: a deadline or the end of the slice.
-    /// A timer that fires too early does no harm, so it is never set later.
-    fn set_timer(&mut self) {
-        if let Some(index) = self.current
-            && self.slice_end.is_none()
-            && !self.queue(index).is_empty()
-        {
-            self.slice_end = Some(clock::now_ns() + SLICE);
-        }
-        let competitor = self.current.is_some_and(|index| !self.queue(index).is_empty());
-        let slice = self.slice_end.filter(|_| competitor);
-        let deadline = self.sleepers.first().and_then(|index| self.table.get(index).deadline);
-        let last = self.current.and_then(|index| self.table.get(index).last_moment());
-        let Some(due) = slice.into_iter().chain(deadline).chain(last).min() else { return };
-        if self.armed.is_none_or(|armed| due < armed) {
-            self.armed = Some(due);
-            apic::set_timer(due);
-        }
-    }
-
-    fn add_sleeper(&mut self, index: Index, deadline: u64) {
-        let mut before = None;
-        let mut next = self.sleepers.first();
-        while let Some(other) = next {
-            if self.table.get(other).deadline.is_some_and(|other| other > deadline) {
-                break;
-            }
-            before = next;
-            next = self.sleepers.after(&self.table, other);
-        }
-        self.table.get_mut(index).deadline = Some(deadline);
-        self.sleepers.insert_after(&mut self.table, before, index);
-    }
-
-    /// Ends a thread's wait.
-    fn end_wait(&mut self, index: Index, timed_out: bool) {
-        let thread = self.table.get_mut(index);
-        let (waiting, deadline) = (thread.waiting, thread.deadline.take());
-        thread.waiting = Waiting::No;
-        thread.timed_out = timed_out;
-        if deadline.is_some() {
-            self.sleepers.remove(&mut self.table, index);
-        }
-        if let Waiting::Futex(address) = waiting {
-            self.waiting[bucket(address)].remove(&mut self.table, index);
-        }
-        self.make_ready(index);
-    }
-
-    /// Wakes everybody whose deadline has passed.
-    fn wake_sleepers(&mut self) {
-        if self.sleepers.is_empty() {
-            return;
-        }
-        let now = clock::now_ns();
-        while let Some(index) = self.sleepers.first() {
-            if self.table.get(index).deadline.is_some_and(|deadline| deadline > now) {
-                break;
-            }
-            self.end_wait(index, true);
-        }
-    }
-
-    /// Wakes up to `count` of those that wait at `address`.
-    fn wake(&mut self, address: usize, count: usize) -> usize {
-        let mut woken = 0;
-        let mut next = self.waiting[bucket(address)].first();
-        while let Some(index) = next
-            && woken < count
-        {
-            next = self.waiting[bucket(address)].after(&self.table, index);
-            if self.table.get(index).waiting == Waiting::Futex(address) {
-                self.end_wait(index, false);
-                woken += 1;
-            }
-        }
-        if woken > 0 {
-            self.set_timer();
-        }
-        woken
-    }
-}
-
-/// The list in which those wait that wait at `address`.
-fn bucket(address: usize) -> usize {
-    // Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
-    (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) % BUCKETS
+/// Ends the running thread's turn, wherever it has been put, and picks the next.
+fn next(queues: &mut Queues) -> Next {
+    Next { from: queues.running(), to: queues.pick() }
 }
 
 /// Leaves the calling thread and goes on with another. Interrupts are off.
@@ -242,22 +64,25 @@ fn leave(next: Next) {
     unsafe { context::switch(next.from, target, next.to) };
 }
 
-/// Makes a thread that calls `function(argument)`; `None` without memory.
+/// Makes a thread that calls `function(argument)`; `None` without memory. It
+/// begins on `core`, where that is not busy, or else where there is most room.
 pub fn spawn(
     function: extern "C" fn(usize),
     argument: usize,
     priority: Priority,
     stack_bytes: usize,
+    core: Option<usize>,
 ) -> Option<ThreadId> {
     let stack = Stack::new(stack_bytes).ok()?;
-    let (activity, cancelled) = with_current(|maker| (maker.activity, maker.cancelled)).unwrap_or_default();
-    let thread = Box::new(Thread {
+    let mut thread = Box::new(Thread {
         id: 0,
         priority,
-        activity,
-        cancelled,
+        activity: 0,
+        cancelled: None,
         calls: 0,
         gives_way: false,
+        core: 0,
+        begins_here: core.is_some(),
         links: Default::default(),
         waiting: Waiting::No,
         deadline: None,
@@ -269,9 +94,14 @@ pub fn spawn(
         stack,
     });
     let id = SCHEDULER.with(|scheduler| {
+        if scheduler.current().is_some() {
+            let maker = scheduler.running();
+            (thread.activity, thread.cancelled) = (maker.activity, maker.cancelled);
+        }
+        thread.core = core.filter(|&core| core < cores::count()).unwrap_or_else(cores::index);
         let (index, id) = scheduler.table.insert(thread)?;
-        scheduler.make_ready(index);
-        if scheduler.current.is_some() {
+        scheduler.place(index, core.is_some());
+        if scheduler.current().is_some() {
             scheduler.set_timer();
         }
         Some(id)
@@ -298,7 +128,8 @@ pub fn end() -> ! {
         thread.ended.store(1, core::sync::atomic::Ordering::SeqCst);
         let address = core::ptr::from_ref(&*thread.ended) as usize;
         scheduler.wake(address, usize::MAX);
-        scheduler.ended = scheduler.current.take();
+        let own = scheduler.own();
+        own.ended = own.current.take();
     });
     // SAFETY: interrupts are off, and nobody runs.
     unsafe { idle(core::ptr::null_mut()) }
@@ -306,39 +137,28 @@ pub fn end() -> ! {
 
 /// Waits until the thread has ended; at once if there is none of that name.
 pub fn join(id: ThreadId) {
-    let ended = || -> Option<usize> {
-        SCHEDULER.with(|scheduler| {
-            let index = scheduler.table.find(id)?;
-            let thread = scheduler.table.get(index);
-            let alive = thread.ended.load(core::sync::atomic::Ordering::SeqCst) == 0;
-            alive.then(|| core::ptr::from_ref(&*thread.ended) as usize)
-        })
+    let not_ended = |queues: &mut Queues| {
+        let index = queues.table.find(id)?;
+        let ended = &queues.table.get(index).ended;
+        let alive = ended.load(core::sync::atomic::Ordering::SeqCst) == 0;
+        alive.then(|| Waiting::Futex(core::ptr::from_ref(&**ended) as usize))
     };
-    loop {
-        // One section from the look to the sleep: nobody ends in between.
-        let _section = critical::enter();
-        let Some(address) = ended() else { return };
-        block(Waiting::Futex(address), None, || true);
-    }
+    while wait(None, not_ended).is_some() {}
 }
 
 /// Puts the calling thread to sleep if `condition` holds. `None` if it did
 /// not; else whether the deadline passed.
 pub fn block(waiting: Waiting, deadline: Option<u64>, condition: impl FnOnce() -> bool) -> Option<bool> {
+    wait(deadline, |_| condition().then_some(waiting))
+}
+
+/// Puts the calling thread to sleep for what `what` says, if anything.
+fn wait(deadline: Option<u64>, what: impl FnOnce(&mut Queues) -> Option<Waiting>) -> Option<bool> {
     let section = critical::enter();
-    let next = SCHEDULER.with(|scheduler| {
-        if !condition() {
-            return None;
-        }
-        let index = scheduler.current.expect("only threads wait");
-        scheduler.running().waiting = waiting;
-        if let Waiting::Futex(address) = waiting {
-            scheduler.waiting[bucket(address)].push(&mut scheduler.table, index);
-        }
-        if let Some(deadline) = deadline {
-            scheduler.add_sleeper(index, deadline);
-        }
-        Some(scheduler.next())
+    let (waiting, next) = SCHEDULER.with(|scheduler| {
+        let waiting = what(scheduler)?;
+        scheduler.wait(waiting, deadline);
+        Some((waiting, next(scheduler)))
     })?;
     leave(next);
     let (timed_out, ends) = SCHEDULER.with(|scheduler| {
@@ -374,6 +194,8 @@ pub fn cancel(activity: u64) {
             thread.cancelled.get_or_insert(now);
             if thread.must_end() && thread.waiting != Waiting::No {
                 scheduler.end_wait(index, false);
+            } else {
+                scheduler.call_whom_runs(index);
             }
         }
         scheduler.set_timer();
@@ -385,11 +207,11 @@ pub fn cancel(activity: u64) {
 pub fn reschedule() {
     let _section = critical::enter();
     let next = SCHEDULER.with(|scheduler| {
-        if scheduler.current.is_none() || !scheduler.must_yield() {
+        if scheduler.current().is_none() || !scheduler.must_yield() {
             return None;
         }
         scheduler.put_back();
-        Some(scheduler.next())
+        Some(next(scheduler))
     });
     if let Some(next) = next {
         leave(next);
@@ -400,9 +222,8 @@ pub fn reschedule() {
 pub fn yield_now() {
     let _section = critical::enter();
     let next = SCHEDULER.with(|scheduler| {
-        let index = scheduler.current?;
-        scheduler.make_ready(index);
-        Some(scheduler.next())
+        scheduler.put_last()?;
+        Some(next(scheduler))
     });
     if let Some(next) = next {
         leave(next);
@@ -421,21 +242,7 @@ pub fn give_way() {
 
 /// Whether more than `count` other threads are ready to run.
 pub fn more_runnable_than(count: usize) -> bool {
-    SCHEDULER.with(|scheduler| {
-        let mut left = count;
-        let Scheduler { table, ready, .. } = scheduler;
-        for list in &ready[1..] {
-            let mut next = list.first();
-            while let Some(index) = next {
-                if left == 0 {
-                    return true;
-                }
-                left -= 1;
-                next = list.after(table, index);
-            }
-        }
-        false
-    })
+    SCHEDULER.with(|scheduler| scheduler.ready() > count)
 }
 
 /// How many threads there are.
@@ -446,7 +253,7 @@ pub fn count() -> usize {
 /// Runs `f` on the calling thread's record; `None` in the boot and the idle
 /// loop, and in a fault within the scheduler.
 pub fn with_current<R>(f: impl FnOnce(&mut Thread) -> R) -> Option<R> {
-    SCHEDULER.try_with(|scheduler| scheduler.current.map(|index| f(scheduler.table.get_mut(index))))?
+    SCHEDULER.try_with(|scheduler| scheduler.current().map(|index| f(scheduler.table.get_mut(index))))?
 }
 
 /// The calling thread and its activity.
@@ -458,16 +265,16 @@ pub fn whereabouts() -> Option<(ThreadId, u64)> {
 pub fn set_priority(id: ThreadId, priority: Priority) -> bool {
     let found = SCHEDULER.with(|scheduler| {
         let Some(index) = scheduler.table.find(id) else { return false };
-        let ready = scheduler.current != Some(index) && scheduler.table.get(index).waiting == Waiting::No;
+        let runs = scheduler.runs_on(index).is_some();
+        let ready = !runs && scheduler.table.get(index).is_ready();
         if ready {
-            let mut list = *scheduler.queue(index);
-            list.remove(&mut scheduler.table, index);
-            *scheduler.queue(index) = list;
+            scheduler.unqueue(index);
         }
         scheduler.table.get_mut(index).priority = priority;
         if ready {
-            scheduler.make_ready(index);
+            scheduler.place(index, true);
         }
+        scheduler.call_whom_runs(index);
         scheduler.set_timer();
         true
     });
@@ -477,11 +284,12 @@ pub fn set_priority(id: ThreadId, priority: Priority) -> bool {
 
 /// The timer's interrupt: deadlines that have passed, and what comes next.
 pub fn on_timer() {
-    SCHEDULER.with(|scheduler| {
-        scheduler.armed = None;
-        scheduler.wake_sleepers();
-        scheduler.set_timer();
-    });
+    SCHEDULER.with(Queues::on_timer);
+}
+
+/// Another core has this one look: at what it runs, and for how long.
+pub fn on_look() {
+    SCHEDULER.with(Queues::set_timer);
 }
 
 /// The end of an interrupt: goes on with another thread if it is more urgent
@@ -495,14 +303,14 @@ pub fn leave_interrupt(frame: &TrapFrame, float: &FloatState) {
         if !scheduler.must_yield() {
             return None;
         }
-        if scheduler.current.is_some() {
+        if scheduler.current().is_some() {
             scheduler.running().context.keep(frame, float);
             scheduler.put_back();
         }
         Some(scheduler.pick())
     });
-    if let Some(to) = to {
-        // SAFETY: interrupts are off, and `to` was picked: somebody was ready.
+    if let Some(to) = to.filter(|to| !to.is_null()) {
+        // SAFETY: interrupts are off, this is a stack of the core's own, and `to` was picked.
         unsafe { context::resume(to) }
     }
 }
@@ -513,35 +321,44 @@ pub fn start() -> ! {
     unsafe { idle(core::ptr::null_mut()) }
 }
 
-/// Goes to the idle loop on its own stack; whatever is on the present one is left behind.
+/// This core, which is not the first one, takes threads from now on.
+pub fn join_in() -> ! {
+    SCHEDULER.with(Queues::join);
+    start()
+}
+
+/// Goes to the idle loop on the core's idle stack; whatever is on the present one is left behind.
 #[unsafe(naked)]
 unsafe extern "C" fn idle(_nobody: *mut Thread) -> ! {
     naked_asm!(
-        "lea rsp, [rip + {stack}]",
+        "mov rsp, gs:[{stack_top}]",
         "xor ebp, ebp",
         "call {run}",
         "ud2",
-        stack = sym boot::entry::boot_stack_top,
+        stack_top = const STACK_TOP,
         run = sym idle_loop,
     )
 }
 
 /// Frees the thread that ended, goes on with whoever is ready, or halts until an interrupt.
 extern "C" fn idle_loop() -> ! {
+    cores::own().running.store(0, core::sync::atomic::Ordering::Relaxed);
     loop {
         let ended = SCHEDULER.with(|scheduler| {
-            let index = scheduler.ended.take()?;
+            let index = scheduler.own().ended.take()?;
             scheduler.table.remove(index)
         });
         drop(ended);
-        let to = SCHEDULER.with(Scheduler::pick);
+        let to = SCHEDULER.with(Queues::pick);
         if !to.is_null() {
             // SAFETY: interrupts are off, and `to` was picked.
             unsafe { context::resume(to) }
         }
+        shootdown::fall_asleep();
         // An interrupt that makes somebody ready goes on with that thread and
         // leaves this loop behind; any other returns here.
         interrupts::enable_and_hlt();
         interrupts::disable();
+        shootdown::wake_up();
     }
 }

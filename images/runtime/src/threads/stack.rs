@@ -8,10 +8,13 @@
 //! thread pointer (the base of `fs`) points at the control block, whose first
 //! word points at itself, and the thread-locals end there. Frames are mapped on
 //! first touch; freed stacks of the usual sizes are kept for reuse as addresses
-//! and page tables, without their frames.
+//! and page tables, without their frames. With several cores, the last few small
+//! ones keep their frames: to take these away, all cores must be interrupted, so
+//! it is done for several stacks at once.
 
 use crate::memory::PAGE;
 use crate::memory::paging::{self, OutOfFrames};
+use crate::processor::cores;
 use crate::processor::critical::Locked;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -24,6 +27,10 @@ const CONTROL_BLOCK: usize = 64;
 /// The least stack, without thread-locals: the runtime's own calls need some.
 const LEAST: usize = 32 * 1024;
 
+/// Most stacks that keep their frames, and most frames of each.
+const KEPT: usize = 8;
+const KEPT_FRAMES: usize = 8;
+
 unsafe extern "C" {
     safe static tls_start: u8;
     safe static tls_data_end: u8;
@@ -32,6 +39,9 @@ unsafe extern "C" {
 
 /// Addresses of stacks that are free again.
 static FREE: Locked<Vec<Range<usize>>> = Locked::new(Vec::new());
+
+/// Stacks that nobody uses, with frames; empty ranges are none.
+static RETIRED: Locked<[Range<usize>; KEPT]> = Locked::new([const { 0..0 }; KEPT]);
 
 /// A stack that belongs to one thread.
 pub struct Stack {
@@ -73,19 +83,48 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: a stack is dropped when its thread has ended, by another one.
-        unsafe { paging::release_stack(&self.range) };
+        let stacks = match cores::many() {
+            true => retire(self.range.clone()),
+            false => core::array::from_fn(|index| if index == 0 { self.range.clone() } else { 0..0 }),
+        };
+        let stacks = || stacks.iter().filter(|range| !range.is_empty());
+        // SAFETY: a stack is dropped when its thread has ended, by another one;
+        // those that are kept are nobody's either.
+        unsafe { paging::release_stacks(stacks()) };
         FREE.with(|free| {
             // Without memory to remember them, the addresses are lost; there are plenty.
-            if free.try_reserve(1).is_ok() {
-                free.push(self.range.clone());
+            if free.try_reserve(stacks().count()).is_ok() {
+                free.extend(stacks().cloned());
             }
         });
     }
 }
 
+/// Keeps a stack with its frames for the next thread, or says which stacks are
+/// to be released now: this one and those that were kept. Empty ranges are none.
+fn retire(range: Range<usize>) -> [Range<usize>; KEPT + 1] {
+    let mut all = [const { 0..0 }; KEPT + 1];
+    let small = paging::frames_of(&range) <= KEPT_FRAMES;
+    RETIRED.with(|retired| match retired.iter_mut().find(|slot| Range::is_empty(slot)) {
+        Some(slot) if small => *slot = range,
+        Some(_) => all[KEPT] = range,
+        None => {
+            all[..KEPT].swap_with_slice(retired);
+            all[KEPT] = range;
+        }
+    });
+    all
+}
+
 /// Addresses for a stack of exactly `size` bytes.
 fn reserve(size: usize) -> Result<Range<usize>, OutOfFrames> {
+    let kept = RETIRED.with(|retired| {
+        let slot = retired.iter_mut().find(|range| range.len() == size)?;
+        Some(core::mem::take(slot))
+    });
+    if let Some(range) = kept {
+        return Ok(range);
+    }
     let old = FREE.with(|free| {
         let position = free.iter().rposition(|range| range.len() == size)?;
         Some(free.swap_remove(position))

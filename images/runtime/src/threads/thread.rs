@@ -63,6 +63,11 @@ pub struct Thread {
     /// It comes from a call that it made with a lock of `std` held: once it
     /// hands that on, it lets others run, or nobody else would ever get it.
     pub gives_way: bool,
+    /// The core on which it runs, ran last, or is to run: whose ready queue and
+    /// whose sleepers it is among.
+    pub core: usize,
+    /// It was made to begin on that core: nobody else takes it, while that one is on its way.
+    pub begins_here: bool,
     /// Its neighbours in lists.
     pub links: [Link; 2],
     /// What it waits for.
@@ -96,6 +101,11 @@ impl Thread {
     /// When it is ended wherever it is, if it is to end and goes on computing.
     pub fn last_moment(&self) -> Option<u64> {
         self.cancelled.filter(|_| self.calls == 0).map(|since| since.saturating_add(COMPUTES))
+    }
+
+    /// Whether it is ready or runs.
+    pub fn is_ready(&self) -> bool {
+        self.waiting == Waiting::No && self.ended.load(core::sync::atomic::Ordering::Relaxed) == 0
     }
 
     /// Whether it is to end now.

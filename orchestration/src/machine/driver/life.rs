@@ -4,7 +4,7 @@ use crate::machine::{Shared, VmStatus};
 use crate::machine_file::{Forward, RestartPolicy, VmPlan};
 use crate::vm::arguments::{Start, arguments};
 use crate::vm::console::Console;
-use crate::vm::{Death, Process, State, pin_vcpu};
+use crate::vm::{Death, Process, State, pin_vcpus};
 use ivshmem::layout::{LifeState, Liveness};
 use ivshmem::server::{Connection, Greeting};
 use kernel::membership::Role;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const RESTART_DELAY: Duration = Duration::from_millis(100);
 /// Longest such wait.
 const LONGEST_RESTART_DELAY: Duration = Duration::from_secs(5);
-/// First wait for QEMU to have made its vCPU's thread; it doubles each time.
+/// First wait for QEMU to have made its vCPUs' threads; it doubles each time.
 const PIN_DELAY: Duration = Duration::from_millis(20);
 /// Longest such wait; then the VM stays where the host puts it.
 const LONGEST_PIN_DELAY: Duration = Duration::from_secs(2);
@@ -35,8 +35,8 @@ pub(super) struct Vm {
     /// The server's end of its bell socket, and whether its greeting is unfinished.
     connection: Option<(Connection, bool)>,
     pub console: Console,
-    processor: usize,
-    /// When to look for its vCPU's thread, and how long to wait after that.
+    processors: Vec<usize>,
+    /// When to look for its vCPUs' threads, and how long to wait after that.
     pin: Option<(Instant, Duration)>,
     /// When it is ended for not being ready.
     pub ready_by: Option<Instant>,
@@ -61,7 +61,7 @@ impl Vm {
             generation: 0,
             process: None,
             connection: None,
-            processor: shared.processors[index],
+            processors: shared.processors[index].clone(),
             pin: None,
             ready_by: None,
             restart_at: None,
@@ -196,10 +196,10 @@ impl Vm {
         }
     }
 
-    /// Pins its vCPU once QEMU has made the thread.
+    /// Pins its vCPUs once QEMU has made their threads.
     pub fn pin_when_due(&mut self, now: Instant) {
         let Some((at, delay)) = self.pin.filter(|(at, _)| *at <= now) else { return };
-        let pinned = self.process.as_ref().is_none_or(|process| pin_vcpu(process.id(), self.processor));
+        let pinned = self.process.as_ref().is_none_or(|process| pin_vcpus(process.id(), &self.processors));
         self.pin = (!pinned && delay <= LONGEST_PIN_DELAY).then(|| (at.max(now) + delay, delay * 2));
     }
 
@@ -232,7 +232,7 @@ impl Vm {
             death,
             generation: self.generation,
             process: self.process.as_ref().map(Process::id),
-            processor: self.processor,
+            processors: self.processors.clone(),
             memory: self.plan.memory.0,
         }
     }

@@ -1,0 +1,112 @@
+//! `cyanea new`, `cyanea build`, and `cyanea run` of a crate: a program of the
+//! user's own, from nothing to its output.
+
+use crate::arguments::{Build, New, Target};
+use crate::client;
+use crate::progress::Shown;
+use crate::up::{bring_up, end_on_signals};
+use anyhow::{Result, bail};
+use orchestration::control;
+use orchestration::machine::Options;
+use orchestration::machine_file::MachineFile;
+use orchestration::project::{self, Built, Package, Tree};
+use orchestration::session::{Interrupt, Stop};
+use orchestration::state_directory::StateDirectory;
+use std::path::{Path, PathBuf};
+
+/// The machine of a crate that has no machine file.
+const MACHINE: &str = "[clusters.a]\nnodes = 1\n";
+/// The exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+pub fn create(new: &New) -> Result<u8> {
+    project::create(&Tree::find()?, &new.folder)?;
+    let folder = new.folder.display();
+    let path = if new.folder.components().count() > 1 { format!("{folder}") } else { format!("./{folder}") };
+    println!("{folder}: a crate whose program runs on a machine: `cyanea run {path}`");
+    Ok(0)
+}
+
+pub fn build(build: &Build) -> Result<u8> {
+    let package = Package::read(&build.folder)?;
+    for built in project::build(&Tree::find()?, &package, build.bin.as_deref(), &build.cargo)? {
+        println!("{}: {}", built.name, shown(&built.image).display());
+    }
+    Ok(0)
+}
+
+/// A path as seen from the current folder, if it is below that.
+fn shown(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).to_owned()
+}
+
+/// Whether what is to be run is a crate's folder and no program's name, which
+/// has no slash.
+pub fn is_folder(program: &str) -> bool {
+    program.contains('/') || matches!(program, "." | "..")
+}
+
+/// Builds a crate and runs its program on a machine of its own, which ends with it.
+pub fn run(target: &Target, bin: Option<&str>, run: control::Run) -> Result<u8> {
+    if let Some(machine) = &target.machine {
+        bail!(
+            "a crate is run on a machine of its own, not on {machine}; on that one, run a program that its \
+             images carry"
+        );
+    }
+    let package = Package::read(Path::new(&run.program))?;
+    let binary = package.binary(bin)?;
+    let built = project::build(&Tree::find()?, &package, Some(&binary.name), &[])?;
+    // One that calls `node::main` itself carries programs of other names.
+    match (built.first(), binary.is_node) {
+        (Some(built), false) => run_on_own_machine(&package, built, run),
+        (_, _) => bail!(
+            "{} is a node image with programs of its own choice; `cyanea up` a machine with it, then run them",
+            binary.name
+        ),
+    }
+}
+
+fn run_on_own_machine(package: &Package, built: &Built, run: control::Run) -> Result<u8> {
+    let file = machine(package, built)?;
+    let state = StateDirectory::locate()?;
+    let folder = state.folder(&file.name);
+    let interrupt = Interrupt::default();
+    end_on_signals(interrupt.clone())?;
+    let shown = Shown::new();
+    let options = Options::new(folder.logs());
+    let up = bring_up(&file, &state, options, &shown, &interrupt);
+    shown.finish();
+    let (session, _) = up?;
+    let run = control::Run { program: built.name.clone(), ..run };
+    let code = client::run_program(&Target { machine: Some(file.name.clone()) }, run);
+    let interrupted = interrupt.is_triggered();
+    session.end(Stop::Interrupted);
+    // Nobody will ask for the logs of a machine that had no name to ask for.
+    let _ = std::fs::remove_dir_all(folder.path());
+    if interrupted { Ok(INTERRUPTED) } else { code }
+}
+
+/// The crate's machine, with this image, under a name that nobody else has.
+fn machine(package: &Package, built: &Built) -> Result<MachineFile> {
+    let name = format!("run-{}", std::process::id());
+    let file = match package.machine_file() {
+        Some(path) => MachineFile::load(&path)?,
+        None => MachineFile::parse(&package.manifest.with_file_name(project::MACHINE_FILE), MACHINE)?,
+    };
+    let mut file = file.named(&name).map_err(anyhow::Error::msg)?;
+    file.node_image = Some(built.image.clone());
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_what_has_a_slash() {
+        assert!(is_folder(".") && is_folder("./hello") && is_folder("hello/") && is_folder("/x/y"));
+        assert!(!is_folder("hello") && !is_folder("wordcount"));
+    }
+}

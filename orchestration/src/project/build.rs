@@ -1,0 +1,73 @@
+//! Makes the images of a crate's binaries.
+
+use super::{Package, ProjectError, Tree, unwritable};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What the binary alone is compiled with: `node` is part of it though nothing
+/// names it, and `std` enters that instead of the binary's `main`.
+const BINARY: [&str; 4] = ["-Zunstable-options", "--extern", "force:node", "-Clink-arg=--wrap=main"];
+
+/// An image that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// The binary's name, and that of the program.
+    pub name: String,
+    /// The image.
+    pub image: PathBuf,
+}
+
+/// Makes the images of all binaries of a crate, or of one of them. `more` is for
+/// Cargo. Cargo says on standard error what it does.
+///
+/// # Errors
+/// See [`ProjectError`].
+pub fn build(
+    tree: &Tree,
+    package: &Package,
+    only: Option<&str>,
+    more: &[OsString],
+) -> Result<Vec<Built>, ProjectError> {
+    if !package.has_node() {
+        return Err(ProjectError::NoNode { package: package.name.clone(), node: tree.node() });
+    }
+    tree.toolchain()?;
+    let chosen = match only {
+        Some(name) => vec![package.binary(Some(name))?],
+        None => package.binaries.iter().collect(),
+    };
+    chosen.into_iter().map(|binary| one(tree, package, (&binary.name, binary.is_node), more)).collect()
+}
+
+fn one(
+    tree: &Tree,
+    package: &Package,
+    (name, is_node): (&str, bool),
+    more: &[OsString],
+) -> Result<Built, ProjectError> {
+    let images = package.images();
+    let mut cargo = Command::new(tree.guest());
+    cargo.args(["rustc", "--release", "--bin", name, "--manifest-path"]).arg(&package.manifest).args(more);
+    if !is_node {
+        cargo.arg("--").args(BINARY);
+    }
+    cargo.env("CYANEA_GUEST_TARGET_DIR", &images);
+    // Optimized across crates, `std` could enter the binary's own `main` all the same.
+    cargo.env("CARGO_PROFILE_RELEASE_LTO", "false");
+    let status = cargo.stdin(Stdio::null()).status();
+    if !status.map_err(|error| ProjectError::NoCompiler(error.to_string()))?.success() {
+        return Err(ProjectError::Failed(name.into()));
+    }
+    let image = images.join(name);
+    place(&images.join("x86_64-unknown-hermit/release").join(name), &image)?;
+    Ok(Built { name: name.into(), image })
+}
+
+/// Puts an image where it is easy to name. Running machines keep the one they booted.
+fn place(from: &Path, to: &Path) -> Result<(), ProjectError> {
+    let _ = fs::remove_file(to);
+    let placed = fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop));
+    placed.map_err(|error| unwritable(to, error))
+}

@@ -1,0 +1,216 @@
+//! What Cargo says of a crate.
+
+use super::{IMAGES, MACHINE_FILE, ProjectError};
+use serde::Deserialize;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A crate with binaries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its `Cargo.toml`.
+    pub manifest: PathBuf,
+    /// Its binaries.
+    pub binaries: Vec<Binary>,
+    /// Where what is built of it lies.
+    target: PathBuf,
+    default_run: Option<String>,
+    has_node: bool,
+}
+
+/// One of its binaries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binary {
+    /// Its name, and that of the program.
+    pub name: String,
+    /// Whether its `main` calls `node::main` itself, with programs of its choice.
+    pub is_node: bool,
+}
+
+/// The part of `cargo metadata` that is wanted.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Described>,
+    target_directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    name: String,
+    manifest_path: PathBuf,
+    default_run: Option<String>,
+    targets: Vec<Target>,
+    dependencies: Vec<Dependency>,
+    #[serde(default)]
+    metadata: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    rename: Option<String>,
+    kind: Option<String>,
+}
+
+impl Package {
+    /// The crate in a folder.
+    ///
+    /// # Errors
+    /// If there is none, or it has no binary.
+    pub fn read(folder: &Path) -> Result<Self, ProjectError> {
+        let manifest = folder.join("Cargo.toml");
+        if !manifest.is_file() {
+            return Err(ProjectError::NoCrate(folder.to_owned()));
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let mut command = Command::new(cargo);
+        command.args(["metadata", "--format-version=1", "--no-deps", "--manifest-path"]).arg(&manifest);
+        let output = command.stdin(Stdio::null()).output().map_err(ProjectError::NoCargo)?;
+        if !output.status.success() {
+            let reason = first_error(&String::from_utf8_lossy(&output.stderr));
+            return Err(ProjectError::Manifest { path: manifest, reason });
+        }
+        Self::described(&manifest, &output.stdout)
+    }
+
+    /// The crate of this manifest, as described by `cargo metadata`.
+    fn described(manifest: &Path, description: &[u8]) -> Result<Self, ProjectError> {
+        let metadata: Metadata = serde_json::from_slice(description)
+            .map_err(|error| ProjectError::Manifest { path: manifest.into(), reason: error.to_string() })?;
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let wanted = real(manifest);
+        let found = metadata.packages.into_iter().find(|package| real(&package.manifest_path) == wanted);
+        let found =
+            found.ok_or_else(|| ProjectError::Workspace(manifest.parent().unwrap_or(manifest).into()))?;
+        let package = found.with_target(metadata.target_directory);
+        if package.binaries.is_empty() { Err(ProjectError::NoBinary(package.name)) } else { Ok(package) }
+    }
+
+    /// The binary of this name; without a name, the one that `cargo run` would run.
+    ///
+    /// # Errors
+    /// If there is none, or it is not clear which is meant.
+    pub fn binary(&self, name: Option<&str>) -> Result<&Binary, ProjectError> {
+        let names = || self.binaries.iter().map(|binary| binary.name.clone()).collect();
+        let Some(name) = name.or(self.default_run.as_deref()) else {
+            return match &self.binaries[..] {
+                [only] => Ok(only),
+                _ => Err(ProjectError::Several { package: self.name.clone(), known: names() }),
+            };
+        };
+        let found = self.binaries.iter().find(|binary| binary.name == name);
+        found.ok_or_else(|| ProjectError::NoSuchBinary {
+            package: self.name.clone(),
+            wanted: name.into(),
+            known: names(),
+        })
+    }
+
+    /// Whether it depends on `node`, by that name.
+    pub fn has_node(&self) -> bool {
+        self.has_node
+    }
+
+    /// Where its images lie.
+    pub fn images(&self) -> PathBuf {
+        self.target.join(IMAGES)
+    }
+
+    /// Its machine file, if it has one.
+    pub fn machine_file(&self) -> Option<PathBuf> {
+        Some(self.manifest.with_file_name(MACHINE_FILE)).filter(|file| file.is_file())
+    }
+}
+
+impl Described {
+    fn with_target(self, target: PathBuf) -> Package {
+        let own = &self.metadata.unwrap_or_default()["cyanea"]["nodes"];
+        let is_node = |name: &str| own.as_array().is_some_and(|own| own.iter().any(|own| own == name));
+        let binaries = self.targets.into_iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
+        let is_it =
+            |used: &Dependency| used.kind.is_none() && used.rename.as_deref().unwrap_or(&used.name) == "node";
+        Package {
+            has_node: self.dependencies.iter().any(is_it),
+            binaries: binaries.map(|b| Binary { is_node: is_node(&b.name), name: b.name }).collect(),
+            name: self.name,
+            manifest: self.manifest_path,
+            target,
+            default_run: self.default_run,
+        }
+    }
+}
+
+/// What Cargo complains of, on one line: its first error and what caused it.
+fn first_error(complaint: &str) -> String {
+    let lines = complaint.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said: Vec<&str> = lines.map(|line| line.strip_prefix("error: ").unwrap_or(line)).collect();
+    match said.iter().position(|line| *line == "Caused by:") {
+        Some(cause) => format!("{}: {}", said[0], said[cause + 1..].join(" ").replace("Caused by: ", "")),
+        None => said.join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(targets: &str, more: &str) -> Result<Package, ProjectError> {
+        let text = format!(
+            r#"{{"target_directory": "/x/target", "packages": [{{"name": "x", "manifest_path": "/x/Cargo.toml",
+                "default_run": null, "targets": [{targets}], "dependencies": [{more}],
+                "metadata": {{"cyanea": {{"nodes": ["own"]}}}}}}]}}"#
+        );
+        Package::described(Path::new("/x/Cargo.toml"), text.as_bytes())
+    }
+
+    const MAIN: &str = r#"{"name": "x", "kind": ["bin"]}"#;
+    const OTHERS: &str = r#"{"name": "l", "kind": ["lib"]}, {"name": "own", "kind": ["bin"]}"#;
+
+    #[test]
+    fn binaries_are_told_from_the_rest() {
+        let package = described(&format!("{MAIN}, {OTHERS}"), "").unwrap();
+        let found: Vec<_> = package.binaries.iter().map(|b| (b.name.as_str(), b.is_node)).collect();
+        assert_eq!(found, [("x", false), ("own", true)]);
+        assert_eq!(package.images(), Path::new("/x/target/cyanea"));
+        assert_eq!(package.binary(Some("own")).unwrap().name, "own");
+        let several = package.binary(None).unwrap_err().to_string();
+        assert_eq!(several, "the crate x has several binaries (x, own); say which with --bin");
+        let none = package.binary(Some("y")).unwrap_err().to_string();
+        assert_eq!(none, "the crate x has no binary \"y\"; it has x, own");
+        assert_eq!(described(MAIN, "").unwrap().binary(None).unwrap().name, "x");
+        assert!(matches!(described("", ""), Err(ProjectError::NoBinary(_))));
+    }
+
+    #[test]
+    fn the_crate_under_it_is_a_dependency_of_that_name() {
+        let on = |name: &str, rename: &str, kind: &str| {
+            let dependency = format!(r#"{{"name": "{name}", "rename": {rename}, "kind": {kind}}}"#);
+            described(MAIN, &dependency).unwrap().has_node()
+        };
+        assert!(on("node", "null", "null") && on("cyanea-node", "\"node\"", "null"));
+        assert!(
+            !on("node", "\"other\"", "null") && !on("node", "null", "\"dev\"") && !on("x", "null", "null")
+        );
+    }
+
+    #[test]
+    fn what_is_no_crate_is_one_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let sentence = || Package::read(folder.path()).unwrap_err().to_string();
+        assert!(sentence().contains("it has no Cargo.toml; `cyanea new NAME` makes one"));
+        std::fs::write(folder.path().join("Cargo.toml"), "[workspace]\nmembers = []\n").unwrap();
+        assert!(sentence().ends_with("is a workspace and no crate; name the folder of one of its members"));
+        std::fs::write(folder.path().join("Cargo.toml"), "this is none").unwrap();
+        let refused = sentence();
+        assert!(refused.starts_with("cargo does not take ") && !refused.contains('\n'), "{refused}");
+    }
+}

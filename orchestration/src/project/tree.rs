@@ -1,0 +1,94 @@
+//! Cyanea's own sources: the crates that stand under a program in a VM, and the
+//! script that knows how to build for one.
+
+use super::ProjectError;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where this command was built.
+const BUILT_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The sources of Cyanea.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    root: PathBuf,
+}
+
+impl Tree {
+    /// Where `$CYANEA_SOURCE` says, else where this command was built.
+    ///
+    /// # Errors
+    /// If they are not there.
+    pub fn find() -> Result<Self, ProjectError> {
+        let given = std::env::var_os("CYANEA_SOURCE").filter(|folder| !folder.is_empty());
+        Self::at(given.map_or_else(|| BUILT_IN.into(), PathBuf::from))
+    }
+
+    /// In this folder.
+    ///
+    /// # Errors
+    /// If they are not there.
+    pub fn at(folder: PathBuf) -> Result<Self, ProjectError> {
+        let Ok(root) = folder.canonicalize() else { return Err(ProjectError::NoTree(folder)) };
+        let tree = Self { root };
+        let parts = [tree.guest(), tree.node().join("Cargo.toml"), tree.api().join("Cargo.toml")];
+        if parts.iter().all(|part| part.is_file()) { Ok(tree) } else { Err(ProjectError::NoTree(tree.root)) }
+    }
+
+    /// Their folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The crate `cyanea`.
+    pub fn api(&self) -> PathBuf {
+        self.root.join("images/api")
+    }
+
+    /// The crate `node`.
+    pub fn node(&self) -> PathBuf {
+        self.root.join("images/node")
+    }
+
+    /// Versions of everything that the tree's own images are built with.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("Cargo.lock")
+    }
+
+    /// Cargo, as it has to be called for what runs in a VM.
+    pub fn guest(&self) -> PathBuf {
+        self.root.join("scripts/guest")
+    }
+
+    /// Looks for what images are built with; what was found, a `KEY=VALUE` a line.
+    ///
+    /// # Errors
+    /// What is missing, and how to get it.
+    pub fn toolchain(&self) -> Result<String, ProjectError> {
+        let output = Command::new(self.guest()).arg("--print").stdin(Stdio::null()).output();
+        let output = output.map_err(|error| ProjectError::NoCompiler(error.to_string()))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        let refusal = text(&output.stderr);
+        Err(ProjectError::NoCompiler(refusal.strip_prefix("guest: ").unwrap_or(&refusal).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_known_by_its_parts() {
+        let tree = Tree::at(BUILT_IN.into()).unwrap();
+        assert!(tree.lock().is_file() && tree.root().is_absolute());
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().to_owned(), folder.path().join("nowhere")] {
+            let sentence = Tree::at(path.clone()).unwrap_err().to_string();
+            assert!(sentence.contains("name their folder with CYANEA_SOURCE"), "{sentence}");
+            assert!(sentence.contains(path.to_str().unwrap()), "{sentence}");
+        }
+    }
+}
