@@ -27,6 +27,8 @@ fn the_example_machines_are_as_their_files_say() {
     assert_eq!(one.vms.len(), 8);
     let hosts = MachineFile::load(&folder.join("two-hosts.toml")).unwrap();
     assert_eq!((hosts.name.as_str(), hosts.vms.len(), hosts.links.len()), ("two-hosts", 8, 1));
+    let web = MachineFile::load(&folder.join("web.toml")).unwrap();
+    assert_eq!(web.net.unwrap().forwards, [Forward { host_port: 8080, node: Peer(1), port: 80 }]);
 }
 
 #[test]

@@ -212,6 +212,24 @@ fn a_port_without_a_program_ends_connections_and_a_killed_programs_port_is_free(
 }
 
 #[test]
+fn the_machines_files_are_on_the_web() {
+    let port = free_port();
+    let description = format!("[clusters.a]\nnodes = 1\n[vm.net]\nforward = [\"{port}:80\"]\n");
+    let machine = Machine::up_with("node", &description);
+    let folder = machine.host.folder();
+    let page = Random::seeded().bytes(300_000);
+    std::fs::create_dir_all(folder.join("site/empty")).unwrap();
+    std::fs::write(folder.join("site/page"), &page).unwrap();
+    machine.call(&["cp", "host:site", "/site"]).well();
+    let _server = started(&machine, &["webserver", "80", "/site"], "on port 80");
+    let mut stream = connect(port);
+    assert!(ask(&mut stream, "GET", "/page", b"").unwrap() == page);
+    let list = String::from_utf8(ask(&mut stream, "GET", "/", b"").unwrap()).unwrap();
+    assert!(list.contains("<a href=\"empty/\">") && list.contains("<a href=\"page\">"), "{list}");
+    ask(&mut stream, "GET", "/empty/", b"").unwrap();
+}
+
+#[test]
 fn programs_call_the_host() {
     let (machine, _) = machine(1);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -22,6 +22,7 @@
 mod events;
 mod files;
 mod memory;
+mod names;
 mod net;
 mod queues;
 mod semaphores;
