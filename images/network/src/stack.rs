@@ -9,8 +9,9 @@ use crate::wire::Wire;
 use kernel::errno::Errno;
 use kernel::waiters::Waiters;
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet};
+use smoltcp::socket::Socket;
 use smoltcp::time::Instant;
-use smoltcp::wire::{HardwareAddress, IpCidr};
+use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 use transport::ethernet::{Card, outside};
@@ -185,7 +186,11 @@ impl Inner {
         let mut left = PACKETS_PER_TURN;
         loop {
             let mut moved = false;
-            while left > 0 {
+            while left > 0 && self.wire.stage() {
+                if self.is_called_again() {
+                    self.wire.discard();
+                    continue;
+                }
                 let taken = self.interface.poll_ingress_single(now, &mut self.wire, &mut self.sockets);
                 if matches!(taken, PollIngressSingleResult::None) {
                     break;
@@ -212,6 +217,18 @@ impl Inner {
             }
         }
         woken.extend(names.waited_for());
+    }
+
+    /// Whether the staged packet calls for a connection that there is: it was sent
+    /// again, because the answer took long. smoltcp would give it to whoever
+    /// comes first, which may be the socket that listens for others.
+    fn is_called_again(&self) -> bool {
+        let Some((from, to)) = self.wire.call() else { return false };
+        let ends = (Some(IpEndpoint::from(to)), Some(IpEndpoint::from(from)));
+        self.sockets.iter().any(|(_, socket)| match socket {
+            Socket::Tcp(socket) => (socket.local_endpoint(), socket.remote_endpoint()) == ends,
+            _ => false,
+        })
     }
 
     /// Lets every listener go on listening.

@@ -8,7 +8,7 @@ use crate::arp;
 use smoltcp::phy::{self, Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use transport::ethernet::{Card, FRAME_HEADER_BYTES, MAX_FRAME, MAX_PACKET, outside};
 
 /// Most packets on their way to the node itself.
@@ -17,6 +17,10 @@ const MAX_LOOPED: usize = 64;
 const MOST_SKIPPED: usize = 64;
 /// IPv4, as a frame's header calls it.
 const IPV4: [u8; 2] = [8, 0];
+/// TCP, as a packet's header calls it, and two of its flags.
+const TCP: u8 = 6;
+const SYN: u8 = 2;
+const ACK: u8 = 16;
 /// Where a packet's header says from whom it comes and to whom it goes.
 const SOURCE: usize = 12;
 const DESTINATION: usize = 16;
@@ -25,10 +29,21 @@ const DESTINATION: usize = 16;
 pub struct Wire {
     card: Option<Box<dyn Card>>,
     looped: VecDeque<Vec<u8>>,
-    /// The packet that was taken from the loopback last; its memory serves again.
+    /// The packet that is taken next.
+    staged: Option<Staged>,
+    /// Where it is if it came from the loopback.
     current: Vec<u8>,
     incoming: Box<[u8; MAX_FRAME]>,
     outgoing: Box<[u8; MAX_FRAME]>,
+}
+
+/// Where the packet is that is taken next.
+#[derive(Clone, Copy)]
+enum Staged {
+    /// It came from the loopback.
+    Looped,
+    /// It came from the card, and is so long.
+    Arrived(usize),
 }
 
 /// Whether a packet for this address stays on the node.
@@ -45,7 +60,14 @@ fn address(packet: &[u8], at: usize) -> Option<Ipv4Addr> {
 impl Wire {
     pub fn new(card: Option<Box<dyn Card>>) -> Self {
         let frame = || Box::new([0; MAX_FRAME]);
-        Self { card, looped: VecDeque::new(), current: Vec::new(), incoming: frame(), outgoing: frame() }
+        Self {
+            card,
+            looped: VecDeque::new(),
+            staged: None,
+            current: Vec::new(),
+            incoming: frame(),
+            outgoing: frame(),
+        }
     }
 
     /// Whether there is anything beyond the node.
@@ -55,12 +77,54 @@ impl Wire {
 
     /// Whether a packet waits to be taken.
     pub fn has_packet(&self) -> bool {
-        !self.looped.is_empty() || self.card.as_ref().is_some_and(|card| card.has_frame())
+        self.staged.is_some()
+            || !self.looped.is_empty()
+            || self.card.as_ref().is_some_and(|card| card.has_frame())
     }
 
     /// Whether a packet can be sent, wherever it goes.
     pub fn can_send(&mut self) -> bool {
         self.looped.len() < MAX_LOOPED && self.card.as_mut().is_none_or(|card| card.can_send())
+    }
+
+    /// Whether there is a packet to be taken: it is looked at before that.
+    pub fn stage(&mut self) -> bool {
+        if self.staged.is_none() {
+            self.staged = match self.looped.pop_front() {
+                Some(packet) => {
+                    self.current = packet;
+                    Some(Staged::Looped)
+                }
+                None => self.from_card().map(Staged::Arrived),
+            };
+        }
+        self.staged.is_some()
+    }
+
+    fn staged(&self) -> &[u8] {
+        match self.staged {
+            Some(Staged::Looped) => &self.current,
+            Some(Staged::Arrived(length)) => &self.incoming[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length],
+            None => &[],
+        }
+    }
+
+    /// From whom and to whom the staged packet calls for a connection, if it does.
+    pub fn call(&self) -> Option<(SocketAddrV4, SocketAddrV4)> {
+        let packet = self.staged();
+        let segment = packet.get(usize::from(packet.first()? & 15) * 4..)?;
+        let port = |at: usize| Some(u16::from_be_bytes([*segment.get(at)?, *segment.get(at + 1)?]));
+        let calls = packet.get(9) == Some(&TCP) && segment.get(13)? & (SYN | ACK) == SYN;
+        let end = |at, port| Some(SocketAddrV4::new(address(packet, at)?, port));
+        if !calls {
+            return None;
+        }
+        Some((end(SOURCE, port(0)?)?, end(DESTINATION, port(2)?)?))
+    }
+
+    /// Takes the staged packet for nobody.
+    pub fn discard(&mut self) {
+        self.staged = None;
     }
 
     /// How long the packet for the node is that the card gives next.
@@ -97,15 +161,13 @@ impl Device for Wire {
     type TxToken<'a> = Outgoing<'a>;
 
     fn receive(&mut self, _: Instant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
-        let Some(looped) = self.looped.pop_front() else {
-            let length = self.from_card()?;
-            let Self { card, looped, incoming, outgoing, .. } = self;
-            let packet = &incoming[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length];
-            return Some((Incoming(packet), Outgoing { card, looped, frame: outgoing }));
+        self.stage();
+        let Self { card, looped, current, incoming, outgoing, .. } = self;
+        let packet = match self.staged.take()? {
+            Staged::Looped => &current[..],
+            Staged::Arrived(length) => &incoming[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length],
         };
-        self.current = looped;
-        let Self { card, looped, current, outgoing, .. } = self;
-        Some((Incoming(current), Outgoing { card, looped, frame: outgoing }))
+        Some((Incoming(packet), Outgoing { card, looped, frame: outgoing }))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Outgoing<'_>> {

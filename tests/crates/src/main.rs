@@ -3,6 +3,7 @@
 mod events;
 mod http;
 mod outside;
+mod pattern;
 mod waiting;
 
 use crates_image::{Outcome, crates, sockets};
@@ -16,6 +17,7 @@ fn main() {
         program!("sockets", || sockets::all(&mut stdout())),
         program!("events", events::all),
         program!("http", http::serve),
+        program!("pattern", pattern::hold),
         program!("outside", outside::call),
         program!("waiting", waiting::in_every_way),
         program!("thief", waiting::thief),

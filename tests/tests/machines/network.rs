@@ -153,6 +153,45 @@ fn many_clients_are_served_at_once_each_with_its_own() {
 }
 
 #[test]
+fn every_byte_of_many_conversations_arrives_in_its_place() {
+    let (machine, port) = machine(1);
+    let server = started(&machine, &["pattern"], "holding");
+    let clients: Vec<_> = (0..8_u8)
+        .map(|seed| {
+            thread::spawn(move || {
+                let mut random = Random::new(u64::from(seed) + 1);
+                let mut stream = connect(port);
+                let at = |place: usize| match place {
+                    0 => seed,
+                    _ => (place.wrapping_mul(usize::from(seed) * 2 + 1) % 251) as u8,
+                };
+                let mut place = 0;
+                for round in 0..60 {
+                    let length = random.below(if round % 7 == 0 { 60_000 } else { 900 }) as usize + 1;
+                    let sent: Vec<u8> = (place..place + length).map(at).collect();
+                    // In small pieces, as people's programs do.
+                    let piece = random.below(700) as usize + 1;
+                    let mut writer = stream.try_clone().unwrap();
+                    let pieces = sent.clone();
+                    let sends = thread::spawn(move || {
+                        pieces.chunks(piece).try_for_each(|piece| writer.write_all(piece))
+                    });
+                    let mut got = vec![0; length];
+                    stream.read_exact(&mut got).unwrap();
+                    assert!(got == sent, "client {seed}, round {round}, from {place}");
+                    sends.join().unwrap().unwrap();
+                    place += length;
+                }
+            })
+        })
+        .collect();
+    let ends: Vec<_> = clients.into_iter().map(thread::JoinHandle::join).collect();
+    server.signal(Signal::INT);
+    let said = server.end().out;
+    assert!(ends.iter().all(Result::is_ok) && said == "holding\n", "{said}");
+}
+
+#[test]
 fn clients_that_go_away_and_clients_that_talk_nonsense_leave_the_server_serving() {
     let (machine, port) = machine(1);
     let _server = served(&machine);

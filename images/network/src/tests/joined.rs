@@ -12,6 +12,7 @@ use kernel::errno::Errno;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use transport::ethernet::{Card, MAX_FRAME, outside};
 
@@ -27,6 +28,9 @@ struct End {
     receives: Line,
     /// Of so many frames one is lost; 0: none.
     one_lost_of: u64,
+    /// Whatever calls for a connection arrives twice, the second time when it has been answered.
+    calls_twice: bool,
+    again: Option<Vec<u8>>,
     random: u64,
 }
 
@@ -61,7 +65,13 @@ impl Card for End {
             if let Some(addresses) = frame.get_mut(26..34) {
                 addresses.rotate_left(4);
             }
-            self.sends.lock().unwrap().push_back(frame);
+            let calls = frame.get(23) == Some(&6) && frame.get(47) == Some(&2);
+            let mut sends = self.sends.lock().unwrap();
+            sends.extend(self.again.take());
+            if calls && self.calls_twice {
+                self.again = Some(frame.clone());
+            }
+            sends.push_back(frame);
         }
     }
 }
@@ -71,23 +81,37 @@ struct World {
     stacks: [Arc<Stack>; 2],
     clock: Clock,
     to_first: Line,
+    turns: AtomicUsize,
 }
 
 impl World {
     fn new(one_lost_of: u64, seed: u64) -> Self {
+        Self::with(one_lost_of, false, seed)
+    }
+
+    fn with(one_lost_of: u64, calls_twice: bool, seed: u64) -> Self {
         let lines = [Line::default(), Line::default()];
         let clock = Clock::default();
         let stacks = [0, 1].map(|index| {
             let (sends, receives) = (lines[1 - index].clone(), lines[index].clone());
-            let card = End { sends, receives, one_lost_of, random: seed + 1 + index as u64 };
+            let card = End {
+                sends,
+                receives,
+                one_lost_of,
+                calls_twice,
+                again: None,
+                random: seed + 1 + index as u64,
+            };
             let reads = clock.clone();
             Stack::new(Some(Box::new(card)), seed + index as u64, move || reads.now())
         });
-        Self { stacks, clock, to_first: lines[0].clone() }
+        Self { stacks, clock, to_first: lines[0].clone(), turns: AtomicUsize::new(0) }
     }
 
     /// Moves what there is; if there is nothing, lets time pass until something is due.
     fn turn(&self) {
+        let turns = self.turns.fetch_add(1, Ordering::Relaxed);
+        assert!(turns < 1_000_000, "what is waited for does not come");
         let due = self.stacks.each_ref().map(|stack| stack.turn());
         match due.into_iter().flatten().min() {
             Some(at) => self.clock.to(at),
@@ -151,6 +175,33 @@ fn converse(world: &World, bytes: usize) {
 #[test]
 fn a_connection_to_the_outside_carries_bytes_both_ways() {
     converse(&World::new(0, 3), 500_000);
+}
+
+#[test]
+fn who_calls_twice_for_a_connection_has_one() {
+    let world = World::with(0, true, 3);
+    let (listener, caller, accepted) = world.connect();
+    // One has ended, so that a place in smoltcp's set is free before the next one's.
+    drop((caller, accepted));
+    (0..100).for_each(|_| world.turn());
+    for _ in 0..5 {
+        let caller = Socket::new(&world.stacks[0], Kind::Stream).unwrap();
+        let to = SocketAddrV4::new(outside::GATEWAY.into(), 80);
+        assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
+        let accepted = loop {
+            world.turn();
+            if let Ok((accepted, _)) = listener.accept() {
+                break accepted;
+            }
+        };
+        assert_eq!(caller.connected(), Ok(()));
+        assert_eq!(caller.send(b"to one"), Ok(6));
+        while read(&accepted).0 != b"to one" {
+            world.turn();
+        }
+        assert_eq!(listener.accept().err(), Some(Errno::AGAIN), "there is no other");
+        assert!(!accepted.readiness().over && !caller.readiness().over);
+    }
 }
 
 #[test]
