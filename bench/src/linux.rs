@@ -8,8 +8,10 @@
 //!
 //! * [`initramfs`]: what the VMs start from.
 //! * [`vm`]: one of them.
+//! * [`same`]: loops and threads in one of them, and on a node.
 
 mod initramfs;
+mod same;
 mod vm;
 
 use crate::Bench;
@@ -54,14 +56,31 @@ impl Linux {
     }
 }
 
+/// What the VMs start from.
+struct Files {
+    kernel: PathBuf,
+    initramfs: PathBuf,
+}
+
+impl Files {
+    fn prepare(bench: &Bench) -> Result<Self> {
+        let folder = std::env::var_os("BENCH_LINUX").map(PathBuf::from);
+        let folder = folder.context("BENCH_LINUX names no folder; start scripts/bench-linux instead")?;
+        let packages = folder.join("packages");
+        let kernel = first_of(&packages, &["boot"], "vmlinuz")?;
+        let initramfs = bench.folder.path().join("initramfs");
+        std::fs::write(&initramfs, initramfs::archive(&packages, &folder.join("bench-linux"))?)?;
+        Ok(Self { kernel, initramfs })
+    }
+
+    fn boot(&self) -> Boot<'_> {
+        Boot { kernel: &self.kernel, initramfs: &self.initramfs }
+    }
+}
+
 /// Measures both.
 pub fn virtual_machines(bench: &mut Bench) -> Result<()> {
-    let folder = std::env::var_os("BENCH_LINUX").map(PathBuf::from);
-    let folder = folder.context("BENCH_LINUX names no folder; start scripts/bench-linux instead")?;
-    let packages = folder.join("packages");
-    let kernel = first_of(&packages, &["boot"], "vmlinuz")?;
-    let initramfs = bench.folder.path().join("initramfs");
-    std::fs::write(&initramfs, initramfs::archive(&packages, &folder.join("bench-linux"))?)?;
+    let files = Files::prepare(bench)?;
     let (mut linux, mut cyanea) = (Linux::default(), Found::default());
     let (mut main, mut bulk) = (Vec::new(), Vec::new());
     for turn in 1..=TURNS {
@@ -69,10 +88,16 @@ pub fn virtual_machines(bench: &mut Bench) -> Result<()> {
         cyanea.extend(messages::measure(bench, &messages::machine()?, CYANEA_ROUNDS)?);
         main.push(boot::until_main(bench)?);
         bulk.extend(pipes::measure(bench, CYANEA_ROUNDS)?.pipe);
-        pair(bench, &Boot { kernel: &kernel, initramfs: &initramfs }, &mut linux)?;
+        pair(bench, &files.boot(), &mut linux)?;
     }
     report(bench, &cyanea, (median(main), median(bulk)), &linux);
     Ok(())
+}
+
+/// The same source in a VM of each.
+pub fn same_source(bench: &mut Bench) -> Result<()> {
+    let files = Files::prepare(bench)?;
+    same::measure(bench, &files.boot())
 }
 
 /// Starts both Linux VMs and takes down what they measure.

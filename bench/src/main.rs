@@ -7,6 +7,7 @@
 //!
 //! * [`ring`]: the ring between host threads; [`rivals`]: what else there is;
 //!   [`threads`]: the two threads.
+//! * [`image`]: what an image takes, and what of it.
 //! * [`boot`]: one VM to `main`; [`bare`]: the image that it is compared with.
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
 //! * [`messages`]: round trips between VMs.
@@ -22,6 +23,7 @@ mod bare;
 mod boot;
 mod distance;
 mod files;
+mod image;
 mod linux;
 mod machine;
 mod messages;
@@ -69,7 +71,8 @@ impl Bench {
 type Part = (&'static str, fn(&mut Bench) -> Result<()>);
 
 /// What is measured if nobody says what.
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
+    ("image", image::sizes),
     ("ring", ring::host_threads),
     ("boot", boot::one_vm),
     ("up", machine::up),
@@ -82,7 +85,7 @@ const PARTS: [Part; 10] = [
     ("files", files::files),
 ];
 /// What is measured only if somebody says so.
-const ON_DEMAND: [Part; 1] = [("linux", linux::virtual_machines)];
+const ON_DEMAND: [Part; 2] = [("linux", linux::virtual_machines), ("same", linux::same_source)];
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);

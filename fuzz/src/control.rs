@@ -31,7 +31,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let reply = |reply: Reply| json(1, serde_json::to_vec(&reply));
     let run = Run { program: "wordcount".into(), arguments: vec!["/input".into()], activities: 4 };
     let (from, to) = (Location::Host("/tmp/input".into()), Location::Machine("/input".into()));
-    let entry = Entry { name: "a".into(), directory: true, size: 1, modified_ns: 2 };
+    let entry = Entry { name: "a".into(), directory: true, link: None, size: 1, modified_ns: 2 };
     vec![
         request(Request::Ps),
         request(Request::Channels),

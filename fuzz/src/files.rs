@@ -86,7 +86,7 @@ impl World {
         let path = |input: &mut Input<'_>| PATHS[usize::from(input.byte()) % PATHS.len()].as_bytes();
         let handle = self.handles[usize::from(input.byte()) % self.handles.len()];
         let data = vec![choice; input.length(MAX_DATA + 1)];
-        let request = match choice % 14 {
+        let request = match choice % 20 {
             0 | 1 => {
                 let flags = OpenFlags::from_bits_retain(input.byte());
                 Request::Open { path: path(input), flags, mode: 0o644 }
@@ -102,6 +102,12 @@ impl World {
             10 => Request::MakeDirectory { path: path(input), mode: 0o755 },
             11 => Request::RemoveDirectory { path: path(input) },
             12 => Request::Unlink { path: path(input) },
+            13 => Request::MakeLink { target: path(input), path: path(input) },
+            14 => Request::ReadLink { path: path(input) },
+            15 => Request::StatLink { path: path(input) },
+            16 => Request::Canonical { path: path(input) },
+            17 => Request::Lock { handle, holder: input.byte().into(), exclusive: choice & 128 != 0 },
+            18 => Request::Unlock { handle, holder: input.byte().into() },
             _ => Request::Rename { from: path(input), to: path(input) },
         };
         self.ask(request, input);

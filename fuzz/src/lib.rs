@@ -18,6 +18,7 @@
 //! | [`tasks`] | requests to `tasks`, its table, and what nodes answer it |
 //! | [`control`] | the lines on the launcher's control socket |
 //! | [`machine_file`] | a user's machine file |
+//! | [`image`] | a file that is named as an image |
 //!
 //! What each checks beyond "no panic" its own page says. That nothing hangs or
 //! grows is the fuzzer's to see: it limits the time and memory of a run.
@@ -27,6 +28,7 @@ pub mod control;
 pub mod endpoint;
 pub mod ethernet;
 pub mod files;
+pub mod image;
 pub mod input;
 pub mod machine_file;
 pub mod messenger;
@@ -61,7 +63,7 @@ macro_rules! targets {
     };
 }
 
-targets!(ring endpoint ethernet messenger protocol regions files tasks control machine_file);
+targets!(ring endpoint ethernet messenger protocol regions files tasks control machine_file image);
 
 /// The target of that name.
 pub fn target(name: &str) -> Option<Target> {

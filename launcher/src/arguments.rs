@@ -41,7 +41,7 @@ pub enum Command {
     Heal(Heal),
     /// End a machine
     Down(Down),
-    /// Check what this host has for running machines
+    /// Check what this host has for building programs and running machines
     Doctor(Doctor),
 }
 

@@ -139,7 +139,11 @@ fn entries(found: &[Entry], json: bool) -> Result<String> {
         return Ok(serde_json::to_string_pretty(found)? + "\n");
     }
     let line = |entry: &Entry| {
-        let mark = if entry.directory { "/" } else { "" };
+        let mark = match &entry.link {
+            Some(target) => format!(" -> {target}"),
+            None if entry.directory => "/".into(),
+            None => String::new(),
+        };
         format!("{:>12}  {}{mark}\n", entry.size, entry.name)
     };
     Ok(found.iter().map(line).collect())

@@ -1,4 +1,5 @@
-//! `cyanea doctor`: what this host has for running machines, and what to mend.
+//! `cyanea doctor`: what this host has for building programs and running
+//! machines, and what to mend.
 
 use crate::arguments::Doctor;
 use anyhow::Result;
@@ -6,6 +7,7 @@ use orchestration::host::{self, Accelerator};
 use orchestration::image::Images;
 use orchestration::machine_file::Size;
 use orchestration::placement::Topology;
+use orchestration::project::{ProjectError, Tree};
 use orchestration::state_directory::StateDirectory;
 use serde::Serialize;
 
@@ -34,7 +36,7 @@ impl Finding {
     }
 }
 
-/// Exit code 0 if machines can run here, else 1.
+/// Exit code 0 if machines can run here and programs can be built, else 1.
 pub fn run(doctor: &Doctor) -> Result<u8> {
     let findings = look(doctor);
     if doctor.json {
@@ -63,8 +65,17 @@ fn look(doctor: &Doctor) -> Vec<Finding> {
         Finding::new("memory", memory()),
         Finding::new("open files", open_files()),
         Finding::new("images", images.check().map(|()| present)),
+        Finding::new("programs", programs()),
         Finding::new("state", StateDirectory::locate().map(|state| state.root().display().to_string())),
     ]
+}
+
+/// What `cyanea build` builds with.
+fn programs() -> std::result::Result<String, ProjectError> {
+    let tree = Tree::find()?;
+    let found = tree.toolchain()?;
+    let compiler = found.lines().find_map(|line| line.strip_prefix("RUSTC=")).unwrap_or_default();
+    Ok(format!("built by {compiler}, with the sources in {}", tree.root().display()))
 }
 
 fn memory() -> std::result::Result<String, String> {

@@ -4,7 +4,7 @@
 use crate::arguments::{Build, New, Target};
 use crate::client;
 use crate::progress::Shown;
-use crate::up::{bring_up, end_on_signals};
+use crate::up::{bring_up, end_on_signals, report_deaths};
 use anyhow::{Result, bail};
 use orchestration::control;
 use orchestration::machine::Options;
@@ -79,11 +79,12 @@ fn run_on_own_machine(package: &Package, built: &Built, run: control::Run) -> Re
     let up = bring_up(&file, &state, options, &shown, &interrupt);
     shown.finish();
     let (session, _) = up?;
+    report_deaths(session.machine());
     let run = control::Run { program: built.name.clone(), ..run };
     let code = client::run_program(&Target { machine: Some(file.name.clone()) }, run);
     let interrupted = interrupt.is_triggered();
     session.end(Stop::Interrupted);
-    // Nobody will ask for the logs of a machine that had no name to ask for.
+    // Nobody can ask for its logs by a name; what VMs said that died was shown.
     let _ = std::fs::remove_dir_all(folder.path());
     if interrupted { Ok(INTERRUPTED) } else { code }
 }

@@ -126,7 +126,7 @@ pub fn end_on_signals(interrupt: Interrupt) -> Result<()> {
 }
 
 /// Says which VMs die, with the last they wrote, and which are back.
-fn report_deaths(machine: &Machine) {
+pub fn report_deaths(machine: &Machine) {
     let (events, membership) = (machine.events(), machine.membership().clone());
     let report = move || {
         for event in events {

@@ -285,7 +285,8 @@ fn the_doctor_looks_at_everything() {
     let findings: serde_json::Value = serde_json::from_str(&bench.says(&["doctor", "--json"])).unwrap();
     let looked_at: Vec<_> =
         findings.as_array().unwrap().iter().map(|f| f["what"].as_str().unwrap()).collect();
-    let expected = ["qemu", "accelerator", "processors", "memory", "open files", "images", "state"];
+    let expected =
+        ["qemu", "accelerator", "processors", "memory", "open files", "images", "programs", "state"];
     assert_eq!(looked_at, expected);
     let output = bench.run(&["doctor", "--images", "/nonexistent"]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,20 +1,31 @@
 //! Which file each VM boots: the images built beside the launcher, those of
-//! another folder, or the user's own.
+//! another folder, or the user's own; and whether it can.
+//!
+//! * [`elf`]: what is in such a file.
+//! * [`sample`]: the smallest one.
 
-use crate::machine_file::MachineFile;
+pub mod elf;
+pub mod sample;
+
+use crate::machine_file::{MachineFile, Size};
+use crate::project::Tree;
+use elf::{Shape, Unfit};
 use kernel::membership::Role;
+use object::read::ReadCache;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// Folder of the built images, seen from the folder of the launcher's executable.
+/// Folder of the built images, seen from the folder of the launcher's executable,
+/// and from that of the sources.
 const BESIDE_LAUNCHER: &str = "../guest/x86_64-unknown-hermit/release";
+const BELOW_SOURCES: &str = "target/guest/x86_64-unknown-hermit/release";
 
 /// Why an image is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// It is not there.
-    #[error("there is no {kind} image at {}; build the images with `make images`, or name their folder with --images", path.display())]
+    #[error("there is no {kind} image at {}; build the images with `make images`, one of your own with `cyanea build`, or name their folder with --images", path.display())]
     Missing {
         /// `node` or `utility`.
         kind: &'static str,
@@ -32,12 +43,34 @@ pub enum ImageError {
         error: std::io::Error,
     },
     /// It is something else.
-    #[error("{} is no 64-bit x86 ELF file, so no VM can boot it; build the {kind} image with `make images`", path.display())]
-    NoElf {
+    #[error("the {kind} image {} {unfit}; build images with `make images`, one of your own with `cyanea build`", path.display())]
+    Unfit {
         /// `node` or `utility`.
         kind: &'static str,
         /// Which file.
         path: PathBuf,
+        /// What.
+        unfit: Unfit,
+    },
+    /// A VM has too little memory for it.
+    #[error(
+        "the {kind} image {} is too large for {vm}: it wants a VM of {wanted}, and this one has {has}; give it more \
+         memory in the machine file ([vm.{table}])",
+        path.display()
+    )]
+    TooLarge {
+        /// `node` or `utility`.
+        kind: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The VM.
+        vm: String,
+        /// Memory that it must have.
+        wanted: Size,
+        /// Memory that it has.
+        has: Size,
+        /// What the machine file calls such VMs.
+        table: String,
     },
 }
 
@@ -57,7 +90,8 @@ impl Images {
     }
 
     /// The built ones: in `folder` if that is given, else where
-    /// `$CYANEA_IMAGES` says, else beside the launcher's executable.
+    /// `$CYANEA_IMAGES` says, else beside the launcher's executable, else (if
+    /// that is installed elsewhere) below the sources that it was built from.
     pub fn find(folder: Option<&Path>) -> Self {
         if let Some(folder) = folder {
             return Self::in_folder(folder);
@@ -66,8 +100,11 @@ impl Images {
             return Self::in_folder(folder.as_ref());
         }
         let executable = std::env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
-        let folder = executable.parent().unwrap_or(Path::new(".")).join(BESIDE_LAUNCHER);
-        Self::in_folder(&folder)
+        let beside = executable.parent().unwrap_or(Path::new(".")).join(BESIDE_LAUNCHER);
+        match Tree::find() {
+            Ok(tree) if !beside.is_dir() => Self::in_folder(&tree.root().join(BELOW_SOURCES)),
+            _ => Self::in_folder(&beside),
+        }
     }
 
     /// These, but where the machine file names images of its own.
@@ -88,24 +125,44 @@ impl Images {
 
     /// Refuses what no VM can boot.
     pub fn check(&self) -> Result<(), ImageError> {
-        check("node", &self.node)?;
-        check("utility", &self.utility)
+        shape("node", &self.node)?;
+        shape("utility", &self.utility).map(drop)
+    }
+
+    /// Refuses what the VMs of this machine cannot boot.
+    pub fn check_for(&self, file: &MachineFile) -> Result<(), ImageError> {
+        let wanted =
+            [shape("node", &self.node)?.least_memory(), shape("utility", &self.utility)?.least_memory()];
+        let small =
+            |vm: &&crate::machine_file::VmPlan| vm.memory < wanted[usize::from(vm.role != Role::Node)];
+        let Some(vm) = file.vms.iter().find(small) else { return Ok(()) };
+        let (kind, table) = match vm.role {
+            Role::Utility(utility) => ("utility", utility.to_string()),
+            _ => ("node", "node".into()),
+        };
+        Err(ImageError::TooLarge {
+            kind,
+            path: self.of(vm.role).to_owned(),
+            vm: vm.name.clone(),
+            wanted: wanted[usize::from(vm.role != Role::Node)],
+            has: vm.memory,
+            table,
+        })
     }
 }
 
-/// Refuses a file that is no 64-bit x86 ELF.
-fn check(kind: &'static str, path: &Path) -> Result<(), ImageError> {
-    let mut header = [0; 20];
-    match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
-        Ok(()) if header[..6] == *b"\x7fELF\x02\x01" && header[18..20] == [62, 0] => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(ImageError::Missing { kind, path: path.to_owned() })
-        }
-        Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
-            Err(ImageError::Unreadable { kind, path: path.to_owned(), error })
-        }
-        _ => Err(ImageError::NoElf { kind, path: path.to_owned() }),
+/// What the image in this file takes.
+fn shape(kind: &'static str, path: &Path) -> Result<Shape, ImageError> {
+    let unreadable = |error: Error| match error.kind() {
+        ErrorKind::NotFound => ImageError::Missing { kind, path: path.to_owned() },
+        _ => ImageError::Unreadable { kind, path: path.to_owned(), error },
+    };
+    // Opening anything but a file may wait for ever.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(Error::other("it is no ordinary file")));
     }
+    let file = ReadCache::new(File::open(path).map_err(unreadable)?);
+    Shape::of(&file).map_err(|unfit| ImageError::Unfit { kind, path: path.to_owned(), unfit })
 }
 
 #[cfg(test)]
@@ -120,11 +177,17 @@ mod tests {
         assert!(missing.contains("make images") && missing.contains("no node image"), "{missing}");
 
         std::fs::write(&images.node, "#!/bin/sh\necho this is a script\n").unwrap();
-        assert!(matches!(images.check(), Err(ImageError::NoElf { kind: "node", .. })));
+        assert!(matches!(images.check(), Err(ImageError::Unfit { kind: "node", unfit: Unfit::NoElf, .. })));
         std::fs::write(&images.node, "").unwrap();
-        assert!(matches!(images.check(), Err(ImageError::NoElf { .. })));
+        assert!(matches!(images.check(), Err(ImageError::Unfit { .. })));
 
-        let elf = Images { node: "/proc/self/exe".into(), utility: "/proc/self/exe".into() };
-        elf.check().unwrap();
+        let folder = Images { node: folder.path().into(), ..images.clone() };
+        assert!(folder.check().unwrap_err().to_string().ends_with("cannot be read: it is no ordinary file"));
+        let host = Images { node: "/proc/self/exe".into(), utility: "/proc/self/exe".into() };
+        assert!(host.check().unwrap_err().to_string().contains("is a program of another system"));
+
+        std::fs::write(&images.node, sample::image(&[0xf4])).unwrap();
+        std::fs::copy(&images.node, &images.utility).unwrap();
+        images.check().unwrap();
     }
 }

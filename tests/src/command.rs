@@ -112,15 +112,23 @@ impl Running {
     ///
     /// # Panics
     /// If it takes longer than [`PATIENCE`]; it is killed then.
-    pub fn end(mut self) -> Ended {
+    pub fn end(self) -> Ended {
+        self.end_within(PATIENCE)
+    }
+
+    /// Waits for its end; it may take so long.
+    ///
+    /// # Panics
+    /// If it takes longer; it is killed then.
+    pub fn end_within(mut self, patience: Duration) -> Ended {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 break status;
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > patience {
                 let (out, err) = (self.out(), self.err.text());
-                panic!("{} has not ended after {PATIENCE:?}; it wrote: {out}{err}", self.line);
+                panic!("{} has not ended after {patience:?}; it wrote: {out}{err}", self.line);
             }
             std::thread::sleep(Duration::from_millis(2));
         };

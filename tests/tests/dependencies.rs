@@ -38,8 +38,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("std-suite", &["cyanea"]),
     ("fuzz", &["transport", "ivshmem", "kernel", "utility", "orchestration"]),
     ("bench", &["orchestration", "kernel", "transport"]),
-    ("bench-image", &["cyanea", "node", "kernel", "runtime", "vm", "transport", "ivshmem"]),
-    ("bench-linux", &[]),
+    ("bench-image", &["bench-same", "cyanea", "node", "kernel", "runtime", "vm", "transport", "ivshmem"]),
+    ("bench-linux", &["bench-same"]),
+    ("bench-same", &[]),
     ("crates-image", &["cyanea", "node"]),
 ];
 

@@ -5,6 +5,7 @@
 //! ```text
 //! bench-linux follow ADDRESS          answers and takes in, for ever
 //! bench-linux lead ADDRESS ROUNDS     measures; prints `name: number` lines, then `done: 0`
+//! bench-linux same ROUNDS             the same of loops and threads of this VM alone (`bench_same`)
 //! ```
 //! Numbers are nanoseconds: of a round trip of 64 bytes, or of [`BULK_BYTES`].
 #![forbid(unsafe_code)]
@@ -33,13 +34,22 @@ const TAKE: u8 = b't';
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let wrong = || io::Error::other("usage: bench-linux follow ADDRESS | lead ADDRESS ROUNDS");
+    let wrong = || io::Error::other("usage: bench-linux follow ADDRESS | lead ADDRESS ROUNDS | same ROUNDS");
     let address = |text: &str| text.parse::<SocketAddr>().map_err(io::Error::other);
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["follow", own] => follow(address(own)?),
         ["lead", other, rounds] => lead(address(other)?, rounds.parse().map_err(io::Error::other)?),
+        ["same", rounds] => same(rounds.parse().map_err(io::Error::other)?),
         _ => Err(wrong()),
     }
+}
+
+/// What is measured on Cyanea as well.
+fn same(rounds: usize) -> io::Result<()> {
+    println!("running: 0");
+    bench_same::measure(rounds);
+    println!("done: 0");
+    Ok(())
 }
 
 /// Serves each connection on a thread of its own.

@@ -29,7 +29,7 @@ mod system;
 
 pub use pipe::{mailbox, wait};
 pub use place::{Distance, Place};
-pub use system::{Activity, Error, MAILBOX, Message, Pipes, PoolMemory, System, install};
+pub use system::{Activity, Error, FileCalls, MAILBOX, Message, Pipes, PoolMemory, System, install};
 
 /// Most bytes of one message between activities.
 pub const MAX_MESSAGE: usize = 56 * 1024;

@@ -2,12 +2,14 @@
 
 use crate::pipe::{self, Access, NAME_BYTES, OpenError, Origin, ReceiveError, SendError};
 use crate::place::Place;
+use std::ffi::OsString;
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Which activity of its task force somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,15 +60,30 @@ pub const MAILBOX: u64 = 0;
 
 /// What stands under a program. The methods are the calls of this crate.
 #[allow(missing_docs, reason = "documented where users call them")]
-pub trait System: Pipes {
+pub trait System: Pipes + FileCalls {
     fn activity(&self) -> Activity;
     fn place(&self, of: usize) -> Result<Place, Error>;
     fn args(&self) -> Vec<String>;
     fn send(&self, to: usize, body: &[u8]) -> Result<(), Error>;
     fn pool(&self) -> Option<PoolMemory>;
+}
+
+/// The files under a program, as far as `std::fs` does not reach them on a node.
+#[allow(missing_docs, reason = "documented where users call them")]
+pub trait FileCalls: Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<u64>;
     fn set_len(&self, path: &Path, size: u64) -> io::Result<()>;
-    fn names(&self, path: &Path) -> io::Result<Vec<std::ffi::OsString>>;
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
+    fn set_modified(&self, path: &Path, time: SystemTime) -> io::Result<()>;
+    fn names(&self, path: &Path) -> io::Result<Vec<OsString>>;
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
+    fn symlink(&self, original: &Path, link: &Path) -> io::Result<()>;
+    fn read_link(&self, link: &Path) -> io::Result<PathBuf>;
+    fn lock(&self, file: &File, exclusive: bool) -> io::Result<()>;
+    fn try_lock(&self, file: &File, exclusive: bool) -> Result<(), TryLockError>;
+    fn unlock(&self, file: &File) -> io::Result<()>;
 }
 
 /// The pipes under a program. An activity's ends have numbers, given when they

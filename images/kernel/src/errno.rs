@@ -56,6 +56,7 @@ errnos! {
     NAMETOOLONG = 36, "file name too long";
     NOSYS = 38, "not implemented";
     NOTEMPTY = 39, "directory not empty";
+    LOOP = 40, "too many symbolic links";
     NOTSOCK = 88, "not a socket";
     DESTADDRREQ = 89, "destination address required";
     MSGSIZE = 90, "message too long";

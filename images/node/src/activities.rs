@@ -26,8 +26,9 @@ use std::sync::{Arc, Mutex};
 
 /// How many ended activities are remembered.
 const REMEMBERED: usize = 4096;
-/// Bytes of stack of an activity's first thread.
-const STACK_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of stack of an activity's first thread, as a `main` has on Linux. Only
+/// what is touched takes memory.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// The activities on this node.
 pub struct Activities {

@@ -62,15 +62,13 @@ impl Descriptors {
         self.install(tag, self.get(tag, descriptor)?)
     }
 
-    /// Closes a descriptor. Whoever is in a call on it on another thread ends that first.
-    pub fn close(&self, tag: u64, descriptor: i32) -> Result<(), Errno> {
-        let closed = {
-            let mut open = held(&self.open);
-            let place = open.get_mut(slot(descriptor)?).ok_or(Errno::BADF)?;
-            place.take_if(|(owner, _)| *owner == tag).ok_or(Errno::BADF)?
-        };
-        drop(closed);
-        Ok(())
+    /// Closes a descriptor: what it stood for. Whoever is in a call on that on
+    /// another thread ends that first.
+    pub fn close(&self, tag: u64, descriptor: i32) -> Result<Object, Errno> {
+        let mut open = held(&self.open);
+        let place = open.get_mut(slot(descriptor)?).ok_or(Errno::BADF)?;
+        let (_, object) = place.take_if(|(owner, _)| *owner == tag).ok_or(Errno::BADF)?;
+        Ok(object)
     }
 
     /// Closes what an activity left open, also what its threads are about to use.

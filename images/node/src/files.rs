@@ -9,14 +9,19 @@ use crate::descriptors::{Descriptors, Object};
 use kernel::errno::Errno;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
-use kernel::protocol::files::{Entry, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status};
+use kernel::protocol::files::{
+    Entry, FileKind, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status,
+};
 use kernel::protocol::{decode, encode};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The open files of this node.
 pub struct Files {
     messenger: Arc<Messenger>,
     descriptors: Arc<Descriptors>,
+    /// Counts open files, from 1: each is a holder of locks.
+    next_holder: AtomicU64,
 }
 
 /// One open file; dropping it gives the handle back.
@@ -26,6 +31,10 @@ pub struct OpenFile {
     flags: OpenFlags,
     append: bool,
     position: Mutex<u64>,
+    /// Who it is among those that lock files.
+    holder: u64,
+    /// Whether it may have its file locked.
+    locked: AtomicBool,
 }
 
 /// How a descriptor is wanted.
@@ -51,7 +60,7 @@ pub enum From {
 impl Files {
     /// No open files.
     pub fn new(messenger: Arc<Messenger>, descriptors: Arc<Descriptors>) -> Self {
-        Self { messenger, descriptors }
+        Self { messenger, descriptors, next_holder: AtomicU64::new(1) }
     }
 
     /// Opens a file for activity `tag`; its descriptor.
@@ -68,6 +77,8 @@ impl Files {
             flags: mode.flags,
             append: mode.append,
             position: Mutex::new(0),
+            holder: self.next_holder.fetch_add(1, Ordering::Relaxed),
+            locked: AtomicBool::new(false),
         };
         self.descriptors.install(tag, Object::File(Arc::new(file)))
     }
@@ -78,6 +89,18 @@ impl Files {
             Object::File(file) => Ok(file),
             Object::Socket(_) | Object::Counter(_) => Err(Errno::INVAL),
         }
+    }
+
+    /// Closes a descriptor, whatever it stands for.
+    pub fn close(&self, tag: u64, descriptor: i32) -> Result<(), Errno> {
+        let Object::File(file) = self.descriptors.close(tag, descriptor)? else { return Ok(()) };
+        if file.locked.load(Ordering::Relaxed) && Arc::strong_count(&file) == 1 {
+            // Who waits for the lock may have it when this returns.
+            let _ = self.release(&file);
+        }
+        // Whoever still reads it on another thread gives it back then.
+        drop(file);
+        Ok(())
     }
 
     /// Reads at the descriptor's position; 0 at the end.
@@ -161,6 +184,24 @@ impl Files {
         self.done(&Request::Truncate { handle: file.handle, size })
     }
 
+    /// Locks an open file, if nobody's lock forbids it; else `AGAIN`.
+    pub fn lock(&self, tag: u64, descriptor: i32, exclusive: bool) -> Result<(), Errno> {
+        let file = self.file(tag, descriptor)?;
+        file.locked.store(true, Ordering::Relaxed);
+        self.done(&Request::Lock { handle: file.handle, holder: file.holder, exclusive })
+    }
+
+    /// Ends an open file's lock, if it has one.
+    pub fn unlock(&self, tag: u64, descriptor: i32) -> Result<(), Errno> {
+        self.release(&*self.file(tag, descriptor)?)
+    }
+
+    fn release(&self, file: &OpenFile) -> Result<(), Errno> {
+        self.done(&Request::Unlock { handle: file.handle, holder: file.holder })?;
+        file.locked.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// What an open file is.
     pub fn descriptor_status(&self, tag: u64, descriptor: i32) -> Result<Status, Errno> {
         self.status_of(self.file(tag, descriptor)?.handle)
@@ -173,6 +214,66 @@ impl Files {
     /// What is at `path`.
     pub fn status(&self, path: &[u8]) -> Result<Status, Errno> {
         self.ask(&Request::Stat { path: &absolute(path) }, as_status)
+    }
+
+    /// What `path` names, be it a link.
+    pub fn link_status(&self, path: &[u8]) -> Result<Status, Errno> {
+        self.ask(&Request::StatLink { path: &absolute(path) }, as_status)
+    }
+
+    /// Makes a symbolic link.
+    pub fn make_link(&self, target: &[u8], path: &[u8]) -> Result<(), Errno> {
+        self.done(&Request::MakeLink { target, path: &absolute(path) })
+    }
+
+    /// What a link stands for.
+    pub fn read_link(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.ask(&Request::ReadLink { path: &absolute(path) }, as_bytes)
+    }
+
+    /// The path of what is at `path`, without links, `.` and `..`.
+    pub fn canonical(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.ask(&Request::Canonical { path: &absolute(path) }, as_bytes)
+    }
+
+    /// Changes what is recorded of a file.
+    pub fn set_status(&self, path: &[u8], mode: Option<u16>, modified_ns: Option<u64>) -> Result<(), Errno> {
+        self.done(&Request::SetStatus { path: &absolute(path), mode, modified_ns })
+    }
+
+    /// Removes a directory with all that is below it.
+    pub fn remove_tree(&self, tag: u64, path: &[u8]) -> Result<(), Errno> {
+        // Each is looked at twice: before and after what is in it.
+        let mut waiting = vec![(absolute(path), false)];
+        while let Some((directory, emptied)) = waiting.pop() {
+            if emptied {
+                self.remove_directory(&directory)?;
+                continue;
+            }
+            let entries = self.names_at(tag, &directory)?;
+            waiting.push((directory.clone(), true));
+            for Entry { name, kind, .. } in entries {
+                let inner = [&directory[..], b"/", &name].concat();
+                match kind {
+                    FileKind::Directory => waiting.push((inner, false)),
+                    FileKind::Regular | FileKind::Link => match self.unlink(&inner) {
+                        // Somebody else removes it, too.
+                        Err(Errno::NOENT) => {}
+                        unlinked => unlinked?,
+                    },
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All names in the directory at `path`.
+    pub fn names_at(&self, tag: u64, path: &[u8]) -> Result<Vec<Entry>, Errno> {
+        let mode = Mode { flags: OpenFlags::READ | OpenFlags::DIRECTORY, append: false, permissions: 0 };
+        let descriptor = self.open(tag, path, mode)?;
+        let names = self.names(tag, descriptor);
+        self.close(tag, descriptor)?;
+        names
     }
 
     /// All names in an open directory.
@@ -232,8 +333,13 @@ impl Files {
 impl Drop for OpenFile {
     /// Tells the utility that the handle is done with; nobody waits for that.
     fn drop(&mut self) {
-        let (messenger, handle) = (self.messenger.clone(), self.handle);
+        let (messenger, handle, holder) = (self.messenger.clone(), self.handle, self.holder);
+        let locked = *self.locked.get_mut();
         self.messenger.spawn(async move {
+            if locked {
+                let request = encode(&Request::Unlock { handle, holder });
+                let _ = messenger.call_utility(Utility::Files, &request).await;
+            }
             let request = encode(&Request::Close { handle });
             // A utility that is gone has no handles.
             let _ = messenger.call_utility(Utility::Files, &request).await;
@@ -244,6 +350,13 @@ impl Drop for OpenFile {
 fn as_status(reply: Reply<'_>) -> Option<Status> {
     match reply {
         Reply::Status(status) => Some(status),
+        _ => None,
+    }
+}
+
+fn as_bytes(reply: Reply<'_>) -> Option<Vec<u8>> {
+    match reply {
+        Reply::Data(bytes) => Some(bytes.to_vec()),
         _ => None,
     }
 }

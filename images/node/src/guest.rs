@@ -3,6 +3,7 @@
 //!
 //! Which activity a call is from, its thread's tag says.
 
+mod files;
 mod pipes;
 mod sockets;
 
@@ -20,10 +21,6 @@ use kernel::protocol::files::{FileKind, OpenFlags, Status};
 use kernel::protocol::tasks::End;
 use runtime::system::{DirectoryEntry, FileStatus, Sockets, System};
 use runtime::thread::{AfterCall, within_call};
-use std::ffi::OsString;
-use std::io;
-use std::os::hermit::ffi::OsStringExt;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use transport::memory::SharedMemory;
 
@@ -62,7 +59,7 @@ impl Node {
     /// and what it left open is closed.
     fn keep(&self, tag: u64, fd: i32) -> std::result::Result<i32, Errno> {
         if tag != 0 && self.activities.tagged(tag).is_none() {
-            self.descriptors.close(tag, fd)?;
+            self.files.close(tag, fd)?;
         }
         Ok(fd)
     }
@@ -108,7 +105,7 @@ impl System for Node {
     }
 
     fn close(&self, tag: u64, fd: i32) -> Result<()> {
-        call(|| self.descriptors.close(tag, fd))
+        call(|| self.files.close(tag, fd))
     }
 
     fn read(&self, tag: u64, fd: i32, target: &mut [u8]) -> Result<usize> {
@@ -147,6 +144,10 @@ impl System for Node {
 
     fn stat(&self, _tag: u64, path: &[u8]) -> Result<FileStatus> {
         call(|| self.files.status(path).map(file_status))
+    }
+
+    fn lstat(&self, _tag: u64, path: &[u8]) -> Result<FileStatus> {
+        call(|| self.files.link_status(path).map(file_status))
     }
 
     fn read_directory(&self, tag: u64, fd: i32) -> Result<Vec<DirectoryEntry>> {
@@ -211,6 +212,7 @@ fn file_kind(kind: FileKind) -> runtime::system::FileKind {
     match kind {
         FileKind::Regular => runtime::system::FileKind::Regular,
         FileKind::Directory => runtime::system::FileKind::Directory,
+        FileKind::Link => runtime::system::FileKind::Link,
     }
 }
 
@@ -256,38 +258,4 @@ impl cyanea::System for Node {
             Some(pages.words())
         })
     }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        call_io(|| self.files.rename(bytes(from), bytes(to)))
-    }
-
-    fn set_len(&self, path: &Path, size: u64) -> io::Result<()> {
-        call_io(|| {
-            let mode = Mode { flags: OpenFlags::WRITE, append: false, permissions: 0 };
-            let tag = runtime::thread::activity();
-            let fd = self.files.open(tag, bytes(path), mode)?;
-            let cut = self.files.truncate(tag, fd, size);
-            self.descriptors.close(tag, fd).and(cut)
-        })
-    }
-
-    fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        call_io(|| {
-            let flags = OpenFlags::READ | OpenFlags::DIRECTORY;
-            let mode = Mode { flags, append: false, permissions: 0 };
-            let tag = runtime::thread::activity();
-            let fd = self.files.open(tag, bytes(path), mode)?;
-            let names = self.files.names(tag, fd);
-            self.descriptors.close(tag, fd)?;
-            Ok(names?.into_iter().map(|entry| OsString::from_vec(entry.name)).collect())
-        })
-    }
-}
-
-fn call_io<T>(call: impl FnOnce() -> std::result::Result<T, Errno>) -> io::Result<T> {
-    within_call(AfterCall::MayEnd, call).map_err(|error| io::Error::from_raw_os_error(error.0))
-}
-
-fn bytes(path: &Path) -> &[u8] {
-    path.as_os_str().as_encoded_bytes()
 }

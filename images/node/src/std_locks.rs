@@ -22,7 +22,9 @@ struct ConsoleLock {
     words: &'static [AtomicU64],
     /// The word that holds the owner's thread id.
     owner: usize,
-    /// Every word that locking changes, with its value when free.
+    /// Every word that locking changes, with its value when free: first those that
+    /// the holder alone looks at, last the one that others wait for. As soon as that
+    /// is free, others (on other cores) take the lock and write the words anew.
     free: Vec<(usize, u64)>,
 }
 
@@ -33,8 +35,8 @@ static LOCKS: OnceLock<Vec<ConsoleLock>> = OnceLock::new();
 /// Learns what the locks look like. At boot, while nobody prints.
 pub fn learn() {
     let locks = [
-        learn_one(stdout_words(), || drop_after_look(io::stdout().lock(), stdout_words())),
-        learn_one(stderr_words(), || drop_after_look(io::stderr().lock(), stderr_words())),
+        learn_one(stdout_words(), || Held::look(|| io::stdout().lock(), stdout_words())),
+        learn_one(stderr_words(), || Held::look(|| io::stderr().lock(), stderr_words())),
     ];
     let _ = LOCKS.set(locks.into_iter().flatten().collect());
     runtime::thread::at_end(release_own);
@@ -52,12 +54,9 @@ fn release_own() {
 
 impl ConsoleLock {
     fn release(&self) {
-        // Nobody sees it half free.
-        runtime::thread::undisturbed(|| {
-            for &(word, value) in &self.free {
-                self.words[word].store(value, SeqCst);
-            }
-        });
+        for &(word, value) in &self.free {
+            self.words[word].store(value, SeqCst);
+        }
         for &(word, _) in &self.free {
             // Whichever half of these words they wait at.
             let futex = self.words[word].as_ptr().cast::<u32>();
@@ -77,24 +76,38 @@ fn look(words: &[AtomicU64]) -> Vec<u64> {
     words.iter().map(|word| word.load(SeqCst)).collect()
 }
 
-/// What the words are while `guard` is held, and who holds it.
-fn drop_after_look<G>(guard: G, words: &[AtomicU64]) -> (Vec<u64>, u64) {
-    let held = look(words);
-    drop(guard);
-    (held, own_id())
+/// What the words of a lock are while it is held.
+struct Held {
+    once: Vec<u64>,
+    /// While its holder has it twice: then the count has changed, and nothing else.
+    twice: Vec<u64>,
+    /// Who holds it.
+    id: u64,
+}
+
+impl Held {
+    fn look<G>(lock: impl Fn() -> G, words: &[AtomicU64]) -> Self {
+        let _first = lock();
+        let once = look(words);
+        let _second = lock();
+        Self { once, twice: look(words), id: own_id() }
+    }
 }
 
 /// `None` if the lock is not as this module expects; then it stays as it is.
 fn learn_one(
     words: &'static [AtomicU64],
-    while_held: impl FnOnce() -> (Vec<u64>, u64) + Send + 'static,
+    while_held: impl FnOnce() -> Held + Send + 'static,
 ) -> Option<ConsoleLock> {
     let free = look(words);
     // On a thread of its own: this one's id may be 1, as the count of locks is.
-    let (held, id) = std::thread::spawn(while_held).join().ok()?;
-    let owner = held.iter().position(|&word| word == id)?;
-    let changed = free.iter().zip(&held).enumerate().filter(|(_, (free, held))| free != held);
-    let changed: Vec<_> = changed.map(|(word, (&free, _))| (word, free)).collect();
+    let Held { once, twice, id } = std::thread::spawn(while_held).join().ok()?;
+    let owner = once.iter().position(|&word| word == id)?;
+    let changed = free.iter().zip(&once).enumerate().filter(|(_, (free, held))| free != held);
+    let mut changed: Vec<_> = changed.map(|(word, (&free, _))| (word, free)).collect();
+    // The count may share its word with what others wait for.
+    let count = once.iter().zip(&twice).position(|(once, twice)| once != twice)?;
+    changed.sort_by_key(|&(word, _)| (word != owner, word != count));
     let known = free[owner] == 0 && (2..=3).contains(&changed.len()) && look(words) == free;
     known.then_some(ConsoleLock { words, owner, free: changed })
 }

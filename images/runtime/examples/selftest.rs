@@ -6,7 +6,7 @@
 //! | (none) | all checks; ends with `selftest: ok` |
 //! | `overflow`, `overflow-thread`, `overflow-core` | a stack overflow, on the main thread, another, another core's |
 //! | `null`, `text`, `constant`, `execute`, `divide` | a forbidden access, a divide error |
-//! | `protected` | a page that is only read is written |
+//! | `protected`, `protected-core` | a page that is only read is written; one is, once it may not be, by another core |
 //! | `panic`, `oom` | a panic; memory runs out |
 //! | `idle`, `idle-sleeper` | halts for good; or wakes up every 100 ms |
 //! | `boot` | prints how long ago the VM started, and ends |
@@ -41,6 +41,7 @@ fn main() {
         "text" => write_to(black_box(main as fn()) as *mut u8),
         "constant" => write_to(black_box("constant").as_ptr().cast_mut()),
         "protected" => write_to(abi::write_to_protected()),
+        "protected-core" => abi::protect_from_another_core(),
         "execute" => execute_data(),
         "divide" => println!("{}", divide(black_box(0))),
         "panic" => panic!("as was asked for"),

@@ -4,11 +4,13 @@
 //! output, one for standard error) and goes out at its newline, when it is
 //! full, or when the VM ends. So lines of different threads never mix.
 //! [`emergency`] takes no lock and works in a panic, in a fault and in an
-//! interrupt.
+//! interrupt; of several cores, one sends at a time ([`Turn`]).
 
+use crate::processor::cores;
 use crate::threads::sync::Mutex;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::AtomicBool;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use x86_64::instructions::{interrupts, port::Port};
 
 /// COM1's first register.
@@ -39,6 +41,7 @@ impl Gatherer {
     }
 
     fn flush(&mut self) {
+        let _turn = Turn::take();
         send(&self.line[..self.length]);
         self.length = 0;
     }
@@ -48,6 +51,35 @@ impl Gatherer {
 static LINES: Mutex<[Gatherer; 2]> = Mutex::new([const { Gatherer::new() }; 2]);
 /// Set when the VM is ending: everything goes out at once.
 static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Looks at whose turn it is before one sends all the same: the other core may
+/// have been put away by the host, or hold the turn in a fault of its own.
+const LOOKS: u32 = 1 << 20;
+/// A core sends.
+static SENDING: AtomicBool = AtomicBool::new(false);
+
+/// The turn to send, where there are several cores. It is no lock: nobody waits for it for ever.
+struct Turn {
+    taken: bool,
+}
+
+impl Turn {
+    fn take() -> Self {
+        let free = |_| {
+            core::hint::spin_loop();
+            !SENDING.swap(true, Acquire)
+        };
+        Self { taken: cores::many() && (0..LOOKS).any(free) }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.taken {
+            SENDING.store(false, Release);
+        }
+    }
+}
 
 /// Switches the device's FIFO on.
 pub fn initialize() {
@@ -75,6 +107,7 @@ fn send(bytes: &[u8]) {
 /// `error`, else standard output's.
 pub fn write(error: bool, bytes: &[u8]) {
     if ENDING.load(Relaxed) || !interrupts::are_enabled() {
+        let _turn = Turn::take();
         send(bytes);
     } else {
         LINES.with(|lines| lines[usize::from(error)].push(bytes));
@@ -90,6 +123,7 @@ pub fn emergency(message: fmt::Arguments<'_>) {
             Ok(())
         }
     }
+    let _turn = Turn::take();
     // Raw never fails.
     let _ = Raw.write_fmt(message);
     send(b"\n");
@@ -100,11 +134,15 @@ pub fn finish() {
     if ENDING.swap(true, Relaxed) {
         return;
     }
-    LINES.try_with(|lines| {
-        for line in lines {
-            if line.length > 0 {
-                line.push(b"\n");
-            }
+    let send_rest = |lines: &mut [Gatherer; 2]| {
+        for line in lines.iter_mut().filter(|line| line.length > 0) {
+            line.push(b"\n");
         }
+    };
+    // A thread of this core that has it will not run again; one of another core is done soon.
+    let looks = if cores::many() { LOOKS } else { 1 };
+    let _ = (0..looks).any(|_| {
+        core::hint::spin_loop();
+        LINES.try_with(send_rest).is_some()
     });
 }

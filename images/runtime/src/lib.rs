@@ -1,7 +1,7 @@
 //! What runs under `std` in a VM: boot, memory, interrupts, threads, clock, devices.
 //!
 //! The crate supplies the Hermit ABI (`sys_*` functions and `memcpy`'s kin) on
-//! which `std` for `x86_64-unknown-hermit` is built, on one vCPU of a QEMU
+//! which `std` for `x86_64-unknown-hermit` is built, on the vCPUs of a QEMU
 //! microvm. A program that links it (`use runtime as _;`) and is built by
 //! `scripts/guest` is a bootable image with all of `std`.
 //!
@@ -13,7 +13,8 @@
 //!   threads | memory | devices | processor                 beneath
 //! ```
 //!
-//! * Kernel state lies in `Locked` cells and is only reached with interrupts off.
+//! * Kernel state lies in `Locked` cells and is only reached with interrupts off,
+//!   by one core at a time.
 //! * Programs and the runtime share one address space and privilege level: what
 //!   guards are W^X pages, guard pages under stacks and an unmapped null page.
 //! * SSE state belongs to threads; AVX is switched off.

@@ -6,11 +6,13 @@ use crate::clock;
 use crate::processor::cores;
 use crate::processor::critical::{self, Locked};
 use crate::threads::scheduler;
+use crate::threads::thread::NEVER;
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Says to which activity the calling thread belongs; 0 is the OS itself.
 /// Threads that it makes from now on inherit that.
 pub fn set_activity(activity: u64) {
-    scheduler::with_current(|thread| thread.activity = activity);
+    scheduler::with_current(|thread| thread.activity.store(activity, Relaxed));
 }
 
 /// The activity that the calling thread belongs to.
@@ -57,14 +59,14 @@ pub fn cancel(activity: u64) {
 /// are the OS's own and [`cancel`] does not end it. Whether it ends when the
 /// call is over, `then` says.
 pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
-    scheduler::with_current(|thread| thread.calls += 1);
+    scheduler::with_current(|thread| thread.calls.store(thread.calls.load(Relaxed) + 1, Relaxed));
     let result = call();
     let ends = scheduler::with_current(|thread| {
-        thread.calls -= 1;
-        if thread.cancelled.is_some() {
-            thread.cancelled = Some(clock::now_ns());
+        thread.calls.store(thread.calls.load(Relaxed) - 1, Relaxed);
+        if thread.cancelled.load(Relaxed) != NEVER {
+            thread.cancelled.store(clock::now_ns(), Relaxed);
         }
-        thread.gives_way = then == AfterCall::GoesOn;
+        thread.gives_way.store(then == AfterCall::GoesOn, Relaxed);
         then == AfterCall::MayEnd && thread.must_end()
     });
     if ends == Some(true) {
@@ -100,10 +102,4 @@ static AT_END: Locked<Option<fn()>> = Locked::new(None);
 /// Has every thread that ends without returning call `hook` last.
 pub fn at_end(hook: fn()) {
     AT_END.with(|at_end| *at_end = Some(hook));
-}
-
-/// Runs `f` while nobody else in this VM runs; `f` is short and does not wait.
-pub fn undisturbed<T>(f: impl FnOnce() -> T) -> T {
-    let _section = critical::enter();
-    f()
 }

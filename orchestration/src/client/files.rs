@@ -73,6 +73,8 @@ pub struct Listed {
     pub entry: Entry,
     /// What it is.
     pub status: Status,
+    /// What it stands for, if it is a link.
+    pub link: Option<Vec<u8>>,
 }
 
 impl Client {
@@ -197,7 +199,7 @@ impl Client {
     }
 
     /// Copies a file or a tree from the machine to `target` on the host, into
-    /// `target` if that is a directory.
+    /// `target` if that is a directory. Links are treated as on the way in.
     ///
     /// # Errors
     /// The first that comes up; what has been copied stays.
@@ -217,7 +219,11 @@ impl Client {
         let status = block_on(self.stat(source))?;
         let mut waiting = vec![(source.to_vec(), status.kind, target)];
         while let Some((source, kind, target)) = waiting.pop() {
-            if kind == FileKind::Regular {
+            if kind == FileKind::Link && !self.leads_to_a_file(&source)? {
+                copied.skipped += 1;
+                continue;
+            }
+            if kind != FileKind::Directory {
                 copied.bytes += block_on(self.copy_file_out(&source, &target))?;
                 copied.files += 1;
                 progress(copied);
@@ -238,6 +244,15 @@ impl Client {
             }
         }
         Ok(copied)
+    }
+
+    /// Whether a link of the machine leads to a file.
+    fn leads_to_a_file(&self, link: &[u8]) -> Result<bool, FilesError> {
+        match block_on(self.stat(link)) {
+            Ok(status) => Ok(status.kind == FileKind::Regular),
+            Err(FilesError::Machine { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn copy_file_out(&self, source: &[u8], target: &Path) -> Result<u64, FilesError> {
@@ -272,14 +287,14 @@ impl Client {
     pub fn list(&self, path: &[u8]) -> Result<Vec<Listed>, FilesError> {
         block_on(async {
             let status = self.stat(path).await?;
-            if status.kind == FileKind::Regular {
+            if status.kind != FileKind::Directory {
                 let entry = Entry { name: path.to_vec(), inode: status.inode, kind: status.kind };
-                return Ok(vec![Listed { entry, status }]);
+                return Ok(vec![Listed { entry, status, link: None }]);
             }
             let mut listed = Vec::new();
             for entry in self.entries(path).await? {
-                match self.stat(&join(path, &entry.name)).await {
-                    Ok(status) => listed.push(Listed { entry, status }),
+                match self.look(&join(path, &entry.name)).await {
+                    Ok((status, link)) => listed.push(Listed { entry, status, link }),
                     // Removed since it was listed.
                     Err(FilesError::Machine { error: Errno::NOENT, .. }) => {}
                     Err(error) => return Err(error),
@@ -288,6 +303,20 @@ impl Client {
             listed.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
             Ok(listed)
         })
+    }
+
+    /// What a path names, be it a link; then also what that stands for.
+    async fn look(&self, path: &[u8]) -> Result<(Status, Option<Vec<u8>>), FilesError> {
+        let status = self.ask(&Request::StatLink { path }, path, as_status).await?;
+        if status.kind != FileKind::Link {
+            return Ok((status, None));
+        }
+        let request = Request::ReadLink { path };
+        let target = self.ask(&request, path, |reply| match reply {
+            Reply::Data(target) => Some(target.to_vec()),
+            _ => None,
+        });
+        Ok((status, Some(target.await?)))
     }
 
     async fn entries(&self, path: &[u8]) -> Result<Vec<Entry>, FilesError> {
@@ -324,11 +353,7 @@ impl Client {
     }
 
     async fn stat(&self, path: &[u8]) -> Result<Status, FilesError> {
-        self.ask(&Request::Stat { path }, path, |reply| match reply {
-            Reply::Status(status) => Some(status),
-            _ => None,
-        })
-        .await
+        self.ask(&Request::Stat { path }, path, as_status).await
     }
 
     async fn done(&self, request: &Request<'_>, path: &[u8]) -> Result<(), FilesError> {
@@ -346,6 +371,13 @@ impl Client {
         let failed = |error| FilesError::Machine { path: String::from_utf8_lossy(path).into_owned(), error };
         let reply = decode::<Response>(reply.bytes()).map_err(|_| failed(Errno::IO))?.map_err(failed)?;
         take(reply).ok_or_else(|| failed(Errno::IO))
+    }
+}
+
+fn as_status(reply: Reply<'_>) -> Option<Status> {
+    match reply {
+        Reply::Status(status) => Some(status),
+        _ => None,
     }
 }
 

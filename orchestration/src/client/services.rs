@@ -72,10 +72,11 @@ impl Services for Client {
     }
 }
 
-fn entry(Listed { entry, status }: Listed) -> Entry {
+fn entry(Listed { entry, status, link }: Listed) -> Entry {
     Entry {
         name: String::from_utf8_lossy(&entry.name).into_owned(),
         directory: status.kind == FileKind::Directory,
+        link: link.map(|target| String::from_utf8_lossy(&target).into_owned()),
         size: status.size,
         modified_ns: status.modified_ns,
     }

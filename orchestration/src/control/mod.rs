@@ -159,6 +159,8 @@ pub struct Entry {
     pub name: String,
     /// Whether it is a directory.
     pub directory: bool,
+    /// What it stands for, if it is a symbolic link.
+    pub link: Option<String>,
     /// Bytes in it.
     pub size: u64,
     /// When it was changed, nanoseconds since 1970.

@@ -113,7 +113,7 @@ impl Machine {
         attach: impl FnOnce(&Machine) -> std::io::Result<T>,
     ) -> Result<(Machine, T), StartError> {
         let images = options.images.clone().for_machine(file);
-        images.check()?;
+        images.check_for(file)?;
         check_forwards(file)?;
         // QEMU takes a while to say its version: meanwhile make the regions.
         let program = options.qemu.clone();

@@ -48,12 +48,14 @@ fn one(
     more: &[OsString],
 ) -> Result<Built, ProjectError> {
     let images = package.images();
+    fs::create_dir_all(&images).map_err(|error| unwritable(&images, error))?;
+    let work = std::env::var_os("CYANEA_GUEST_TARGET_DIR").map_or_else(|| images.clone(), PathBuf::from);
     let mut cargo = Command::new(tree.guest());
     cargo.args(["rustc", "--release", "--bin", name, "--manifest-path"]).arg(&package.manifest).args(more);
     if !is_node {
         cargo.arg("--").args(BINARY);
     }
-    cargo.env("CYANEA_GUEST_TARGET_DIR", &images);
+    cargo.env("CYANEA_GUEST_TARGET_DIR", &work);
     // Optimized across crates, `std` could enter the binary's own `main` all the same.
     cargo.env("CARGO_PROFILE_RELEASE_LTO", "false");
     let status = cargo.stdin(Stdio::null()).status();
@@ -61,7 +63,7 @@ fn one(
         return Err(ProjectError::Failed(name.into()));
     }
     let image = images.join(name);
-    place(&images.join("x86_64-unknown-hermit/release").join(name), &image)?;
+    place(&work.join("x86_64-unknown-hermit/release").join(name), &image)?;
     Ok(Built { name: name.into(), image })
 }
 

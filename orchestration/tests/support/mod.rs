@@ -1,6 +1,7 @@
 //! What tests of whole machines need: tiny images, fake QEMUs, patience.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
+use orchestration::image::sample;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,11 +22,8 @@ pub enum Then {
 }
 
 /// An image that boots by PVH, writes a text to the serial port and then ends
-/// or halts: an ELF header, two program headers, a note, and 32-bit code.
+/// or halts.
 pub fn image(text: &str, then: Then) -> Vec<u8> {
-    const BASE: u32 = 0x20_0000;
-    const NOTE: u32 = 64 + 2 * 56;
-    const CODE: u32 = NOTE + 20;
     let mut code = vec![0x66, 0xba, 0xf8, 0x03]; // mov dx, 0x3f8
     code.extend(text.bytes().flat_map(|byte| [0xb0, byte, 0xee])); // mov al, byte; out dx, al
     if let Then::Exit(word) = then {
@@ -35,39 +33,7 @@ pub fn image(text: &str, then: Then) -> Vec<u8> {
         code.extend(ring());
     }
     code.extend([0xfa, 0xf4, 0xeb, 0xfd]); // cli; again: hlt; jmp again
-    let size = u64::from(CODE) + code.len() as u64;
-
-    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    let half = |elf: &mut Vec<u8>, value: u16| elf.extend(value.to_le_bytes());
-    let word = |elf: &mut Vec<u8>, value: u32| elf.extend(value.to_le_bytes());
-    let long = |elf: &mut Vec<u8>, value: u64| elf.extend(value.to_le_bytes());
-    half(&mut elf, 2); // executable
-    half(&mut elf, 62); // x86-64
-    word(&mut elf, 1);
-    long(&mut elf, u64::from(BASE + CODE));
-    long(&mut elf, 64); // program headers
-    long(&mut elf, 0);
-    word(&mut elf, 0);
-    for value in [64, 56, 2, 64, 0, 0] {
-        half(&mut elf, value);
-    }
-    // Type, flags, offset, addresses, sizes, alignment.
-    for (kind, offset, bytes) in [(1, 0, size), (4, u64::from(NOTE), 20)] {
-        word(&mut elf, kind);
-        word(&mut elf, 7);
-        long(&mut elf, offset);
-        long(&mut elf, u64::from(BASE) + offset);
-        long(&mut elf, u64::from(BASE) + offset);
-        long(&mut elf, bytes);
-        long(&mut elf, bytes);
-        long(&mut elf, 4);
-    }
-    // The note of the 32-bit entry point: lengths, type, name, value.
-    for value in [4, 4, 18, u32::from_le_bytes(*b"Xen\0"), BASE + CODE] {
-        word(&mut elf, value);
-    }
-    elf.extend(code);
-    elf
+    sample::image(&code)
 }
 
 /// Gives the doorbell device (slot 1, function 1) an address, writes its

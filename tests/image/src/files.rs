@@ -97,6 +97,17 @@ fn unlinked_but_open(path: &str) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Makes a directory (the argument) with links of every kind.
+pub fn links() -> std::io::Result<()> {
+    let root = cyanea::args().pop().unwrap_or_default();
+    fs::create_dir_all(format!("{root}/inner"))?;
+    fs::write(format!("{root}/file"), "content")?;
+    for (target, name) in [("file", "near"), (&format!("{root}/inner"), "to inner"), ("circle", "circle")] {
+        cyanea::fs::symlink(target, format!("{root}/{name}"))?;
+    }
+    Ok(())
+}
+
 /// Fills the file system until it is full, and says what it saw.
 pub fn filler() -> std::io::Result<()> {
     fs::write("/before", "written before")?;

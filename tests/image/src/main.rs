@@ -1,9 +1,11 @@
 //! A node image with the programs that the whole-machine tests run. It is also
 //! an example of an image of one's own.
 
+mod cores;
 mod files;
 mod isolation;
 mod life;
+mod locks;
 mod nonsense;
 mod pipes;
 mod scribbler;
@@ -14,6 +16,7 @@ use node::{Program, program};
 fn main() {
     let own = [
         program!("hello", life::hello),
+        program!("cores", cores::cores),
         program!("locker", life::locker),
         program!("panicker", life::panicker),
         program!("exit", life::exit),
@@ -40,6 +43,10 @@ fn main() {
         program!("files", files::conformance),
         program!("files-and-echo", files_and_echo),
         program!("filler", files::filler),
+        program!("links", files::links),
+        program!("count-under-lock", locks::count_under_lock),
+        program!("hold-lock", locks::hold_lock),
+        program!("want-lock", locks::want_lock),
         program!(wordcount),
     ];
     let suite = std_suite::PROGRAMS.iter().map(|program| Program::new(program.name, program.main));

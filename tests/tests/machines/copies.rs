@@ -91,3 +91,31 @@ fn copies_that_cannot_be_are_a_sentence() {
     }
     assert_eq!(machine.call(&["ls", "--json", "/"]).well(), "[]\n");
 }
+
+#[test]
+fn links_of_the_machine_are_shown_and_those_to_files_copied_as_files() {
+    let machine = Machine::up(TWO_CLUSTERS);
+    machine.run(1, &["links", "/links"]);
+    let shown = machine.call(&["ls", "/links"]).well();
+    for line in [
+        "  file\n",
+        "  inner/\n",
+        "4  near -> file\n",
+        "  to inner -> /links/inner\n",
+        "  circle -> circle\n",
+    ] {
+        assert!(shown.contains(line), "{line:?} in {shown}");
+    }
+    let told: Value = serde_json::from_str(&machine.call(&["ls", "--json", "/links"]).well()).unwrap();
+    let links: Vec<_> = told.as_array().unwrap().iter().filter_map(|entry| entry["link"].as_str()).collect();
+    assert_eq!(links, ["circle", "file", "/links/inner"]);
+    let said = machine.call(&["cp", "/links", "host:back"]).well();
+    assert!(said.starts_with("copied 2 files, 14 bytes, 2 directories; passed over 2 "), "{said}");
+    let back = machine.host.folder().join("back");
+    assert_eq!(fs::read_to_string(back.join("near")).unwrap(), "content");
+    assert!(!fs::symlink_metadata(back.join("near")).unwrap().is_symlink());
+    // Through a link, into what it leads to.
+    machine.call(&["cp", "host:back/near", "/links/to inner"]).well();
+    machine.call(&["cp", "/links/inner/near", "host:again"]).well();
+    assert_eq!(fs::read_to_string(machine.host.folder().join("again")).unwrap(), "content");
+}

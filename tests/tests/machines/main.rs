@@ -5,17 +5,21 @@
 //! images; `scripts/test` builds all of it.
 
 mod copies;
+mod cores;
 mod crates;
 mod distance;
+mod guide;
 mod hostile;
 mod hosts;
 mod isolation;
 mod kills;
 mod lives;
+mod locks;
 mod mistakes;
 mod network;
 mod pipes;
 mod programs;
+mod projects;
 mod restarts;
 mod selftest;
 mod suite;

@@ -74,9 +74,23 @@ fn a_missing_or_old_qemu_is_said() {
 #[test]
 fn an_image_that_will_not_do_is_said() {
     let host = Host::new();
-    for (node, expected) in
-        [("/absent/image", "there is no node image at"), ("m.toml", "is no 64-bit x86 ELF")]
-    {
+    let own = fs::read(image("test-node")).unwrap();
+    fs::write(host.folder().join("cut-off"), &own[..own.len() / 4]).unwrap();
+    let mut foreign = own.clone();
+    foreign[18..20].copy_from_slice(&[183, 0]);
+    fs::write(host.folder().join("foreign"), foreign).unwrap();
+    let linux = std::env::current_exe().unwrap();
+    for (node, expected) in [
+        ("/absent/image", "there is no node image at"),
+        (
+            "m.toml",
+            "m.toml is no ELF file; build images with `make images`, one of your own with `cyanea build`",
+        ),
+        ("cut-off", "cut-off is cut off: it has "),
+        ("foreign", "foreign is an ELF file for AArch64, and VMs are x86-64;"),
+        (linux.to_str().unwrap(), "is a program of another system, Linux's perhaps"),
+        (image("large").to_str().unwrap(), "is too large for node-a0: it wants a VM of "),
+    ] {
         let text = format!("[clusters.a]\n[images]\nnode = {node:?}\n");
         host.file("m.toml", &text);
         let sentence = host.call(&["up", "m.toml"]).sentence();
@@ -133,7 +147,8 @@ fn an_unknown_program_vm_or_machine_is_said() {
             .sentence()
             .starts_with("no program \"absent\" on the nodes; there are: ")
     );
-    assert_eq!(machine.host.call(&["run"]).code(), Some(2));
+    let nothing = machine.host.call(&["run"]).sentence();
+    assert_eq!(nothing, "there is no crate in .: it has no Cargo.toml; `cyanea new NAME` makes one");
     machine.call(&["kill", "node-b1"]).well();
     assert_eq!(machine.call(&["kill", "node-b1"]).sentence(), "node-b1 does not run");
     assert!(machine.call(&["logs", "node-b1"]).well().ends_with("-- node-b1 was killed\n"));

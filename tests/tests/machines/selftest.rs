@@ -4,11 +4,16 @@ use std::process::Command;
 use tests::command::{Ended, Running};
 use tests::{image, root};
 
-/// Boots the self-test with this word.
+/// Boots the self-test with this word, on one core.
 fn selftest(word: &str) -> Ended {
+    selftest_on(1, word)
+}
+
+/// The same on so many.
+fn selftest_on(cores: usize, word: &str) -> Ended {
     let mut command = Command::new(root().join("scripts/try-image"));
-    command.arg(image("examples/selftest")).args((!word.is_empty()).then_some(word));
-    command.env("CYANEA_TIMEOUT", "100");
+    command.arg(image("examples/selftest")).arg(format!("{word} CORES={cores}"));
+    command.env("CYANEA_TIMEOUT", "100").env("CYANEA_CORES", cores.to_string());
     Running::start(command).end()
 }
 
@@ -27,6 +32,30 @@ fn std_stands_on_the_runtime() {
     let ended = selftest("");
     assert!(ended.out.lines().any(|line| line == "selftest: ok"), "{}", ended.out);
     assert_eq!(ended.code(), SHUTDOWN);
+}
+
+#[test]
+fn threads_run_on_all_cores() {
+    for cores in [2, 4, 8] {
+        let ended = selftest_on(cores, "");
+        assert!(ended.out.lines().any(|line| line == "selftest: ok"), "{cores} cores: {}", ended.out);
+        assert_eq!(ended.code(), SHUTDOWN);
+    }
+}
+
+#[test]
+fn a_fault_on_another_core_ends_the_vm() {
+    let ended = selftest_on(2, "overflow-core");
+    assert!(ended.out.contains("fault: page fault writing "), "{}", ended.out);
+    assert!(ended.out.contains(", stack overflow, rip "), "{}", ended.out);
+    assert_eq!(ended.code(), FAULT);
+}
+
+#[test]
+fn a_page_is_protected_from_all_cores() {
+    let ended = selftest_on(2, "protected-core");
+    assert!(ended.out.contains("fault: page fault writing 0x6800"), "{}", ended.out);
+    assert_eq!(ended.code(), FAULT);
 }
 
 #[test]

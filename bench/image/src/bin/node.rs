@@ -15,7 +15,12 @@ use std::time::{Duration, Instant};
 const CHUNK: usize = 1 << 20;
 
 fn main() {
-    node::main(&[program!("throughput", throughput), program!("gap", gap), program!("bulk", bulk)])
+    node::main(&[
+        program!("throughput", throughput),
+        program!("gap", gap),
+        program!("bulk", bulk),
+        program!("same", same),
+    ])
 }
 
 /// The program's argument at `index`.
@@ -86,6 +91,11 @@ fn bulk() -> Result<(), Box<dyn std::error::Error>> {
         shared.reset();
     }
     Ok(())
+}
+
+/// What is measured on Linux as well: `same ROUNDS`.
+fn same() {
+    bench_same::measure(argument(0).parse().unwrap_or(1));
 }
 
 /// Blocks in the pool that one VM fills while the other one empties them, both

@@ -1,12 +1,10 @@
 //! The system under a program that runs on the host: a task force of one.
 
+mod files;
 mod pipes;
 
 use crate::place::Place;
 use crate::system::{Activity, Error, PoolMemory, System};
-use std::ffi::OsString;
-use std::io;
-use std::path::Path;
 
 /// The host.
 pub struct Host;
@@ -34,17 +32,5 @@ impl System for Host {
 
     fn pool(&self) -> Option<PoolMemory> {
         None
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
-    }
-
-    fn set_len(&self, path: &Path, size: u64) -> io::Result<()> {
-        std::fs::OpenOptions::new().write(true).open(path)?.set_len(size)
-    }
-
-    fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
     }
 }

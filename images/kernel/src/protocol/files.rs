@@ -1,7 +1,8 @@
 //! The pipe of `files`: a hierarchical, Unix-like file system.
 //!
 //! Paths are absolute byte strings, `/`-separated; `.` and `..` are resolved by
-//! the utility, repeated slashes count as one. Any activity of `files` answers
+//! the utility, repeated slashes count as one. Symbolic links on the way are
+//! followed, at most [`MAX_LINKS`] of them. Any activity of `files` answers
 //! any request. Every request may be sent again with the same request id (after
 //! the activity that had it died): it is then carried out at most once.
 
@@ -15,6 +16,8 @@ extern crate alloc;
 pub const MAX_DATA: usize = 56 * 1024;
 /// Most bytes in a path.
 pub const MAX_PATH: usize = 4096;
+/// Most symbolic links on the way of one path.
+pub const MAX_LINKS: usize = 40;
 /// Most bytes in one name of a path.
 pub const MAX_NAME: usize = 255;
 
@@ -54,6 +57,8 @@ pub enum FileKind {
     Regular,
     /// Names.
     Directory,
+    /// A path that stands for it: a symbolic link.
+    Link,
 }
 
 /// What `stat` tells.
@@ -186,6 +191,62 @@ pub enum Request<'a> {
     },
     /// Answered by `Space`.
     Space,
+    /// The status of what a path names, be it a link; answered by `Status`.
+    StatLink {
+        /// Where.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+    },
+    /// Makes a symbolic link; answered by `Done`.
+    MakeLink {
+        /// What it stands for; from the link's directory on, if it does not begin with `/`.
+        #[serde(borrow, with = "serde_bytes")]
+        target: &'a [u8],
+        /// Where.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+    },
+    /// What a link stands for, as it was made; answered by `Data`.
+    ReadLink {
+        /// Where.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+    },
+    /// The path of what a path leads to, without links, `.` and `..`; answered by `Data`.
+    Canonical {
+        /// Where.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+    },
+    /// Changes what is recorded of a file; answered by `Done`.
+    SetStatus {
+        /// Where.
+        #[serde(borrow, with = "serde_bytes")]
+        path: &'a [u8],
+        /// New permission bits.
+        mode: Option<u16>,
+        /// When its contents changed.
+        modified_ns: Option<u64>,
+    },
+    /// Locks an open file, for whoever cares: nothing else is refused to others.
+    /// `AGAIN` while others' locks forbid it; answered by `Done`. A lock that this
+    /// holder has already becomes this one. It ends by `Unlock`, with the client's
+    /// last handle on the file, or with the client.
+    Lock {
+        /// Which file.
+        handle: Handle,
+        /// Who holds it, among the client's own; not 0.
+        holder: u64,
+        /// Whether nobody else may hold one, shared or not.
+        exclusive: bool,
+    },
+    /// Ends a lock, if there is one; answered by `Done`.
+    Unlock {
+        /// Which file.
+        handle: Handle,
+        /// Who held it.
+        holder: u64,
+    },
 }
 
 /// What `files` answers.
@@ -200,14 +261,14 @@ pub enum Reply<'a> {
         /// Its status.
         status: Status,
     },
-    /// To `Read`.
+    /// To `Read`, `ReadLink` and `Canonical`.
     Data(#[serde(borrow, with = "serde_bytes")] &'a [u8]),
     /// To `Write`.
     Written {
         /// The byte after the last one written.
         end: u64,
     },
-    /// To `Stat` and `StatHandle`.
+    /// To `Stat`, `StatLink` and `StatHandle`.
     Status(Status),
     /// To `List`.
     Entries {

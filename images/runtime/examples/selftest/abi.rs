@@ -92,6 +92,32 @@ pub fn write_to_protected() -> *mut u8 {
     map(PAGE, hermit_abi::PROT_READ).unwrap()
 }
 
+/// A page that another core writes to all the time may only be read from now on: the VM ends.
+pub fn protect_from_another_core() {
+    let page = map(PAGE, hermit_abi::PROT_READ | hermit_abi::PROT_WRITE).unwrap() as usize;
+    let written = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            loop {
+                // SAFETY: the page is nobody else's, until it may not be written.
+                unsafe { (page as *mut u8).write_volatile(1) };
+                written.fetch_add(1, SeqCst);
+            }
+        });
+        while written.load(SeqCst) < 1000 {
+            std::hint::spin_loop();
+        }
+        // SAFETY: the page is ours.
+        assert_eq!(unsafe { hermit_abi::mprotect(page as *mut u8, PAGE, hermit_abi::PROT_READ) }, 0);
+        let last = written.load(SeqCst);
+        while written.load(SeqCst) <= last + 1 {
+            std::hint::spin_loop();
+        }
+        println!("selftest: it is written still");
+        std::process::exit(0);
+    });
+}
+
 /// The heap's calls by their other names, random bytes, the size of a page.
 pub fn memory_calls() {
     // SAFETY: what is allocated is used as it was asked for, and given back once.

@@ -13,13 +13,14 @@ use crate::system::Errno;
 use crate::threads::scheduler;
 use core::alloc::Layout;
 use core::ptr::null_mut;
+use core::sync::atomic::Ordering::Relaxed;
 use hermit_abi::errno::EINVAL;
 
 /// Remembers whether the calling thread got what it asked for: if it aborts
 /// next, the VM says that it ran out of memory.
 fn noted(pointer: *mut u8) -> *mut u8 {
     if pointer.is_null() {
-        scheduler::with_current(|thread| thread.allocation_failed = true);
+        scheduler::with_current(|thread| thread.allocation_failed.store(true, Relaxed));
     }
     pointer
 }

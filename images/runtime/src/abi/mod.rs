@@ -31,6 +31,7 @@ mod time;
 
 use crate::system::Errno;
 use crate::threads::scheduler;
+use core::sync::atomic::Ordering::Relaxed;
 
 /// The number for a result, and the thread's error number where it is one.
 fn number<T: TryInto<i64>>(result: Result<T, Errno>) -> i64 {
@@ -53,7 +54,7 @@ fn status(result: Result<(), Errno>) -> i32 {
 
 /// Remembers an error number for `sys_get_errno`.
 fn failed(Errno(error): Errno) -> i64 {
-    scheduler::with_current(|thread| thread.error = error);
+    scheduler::with_current(|thread| thread.error.store(error, Relaxed));
     -i64::from(error)
 }
 
@@ -62,7 +63,7 @@ fn failed(Errno(error): Errno) -> i64 {
 /// Tested: selftest::refusals
 #[unsafe(no_mangle)]
 extern "C" fn sys_get_errno() -> i32 {
-    scheduler::with_current(|thread| thread.error).unwrap_or(0)
+    scheduler::with_current(|thread| thread.error.load(Relaxed)).unwrap_or(0)
 }
 
 /// The calling thread's last error number, by its other name.

@@ -9,7 +9,7 @@ use crate::thread;
 use crate::threads::futex::{self, NotWoken};
 use crate::threads::scheduler;
 use crate::threads::thread::{Priority, ThreadId};
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use hermit_abi::{FUTEX_RELATIVE_TIMEOUT, timespec};
 
 /// Stack bytes of a thread made by `sys_spawn`, which does not say.
@@ -82,7 +82,7 @@ extern "C" fn sys_getpid() -> i32 {
 /// Tested: selftest::thread_calls
 #[unsafe(no_mangle)]
 extern "C" fn sys_get_priority() -> u8 {
-    scheduler::with_current(|thread| thread.priority).map_or(0, |priority| priority as u8)
+    scheduler::priority().map_or(0, |priority| priority as u8)
 }
 
 /// Changes a thread's priority.
@@ -192,7 +192,7 @@ extern "C" fn sys_abort() -> ! {
     match (thread::activity(), system::installed()) {
         (tag @ 1.., Some(system)) => system.abort(tag),
         _ => {
-            let out_of_memory = scheduler::with_current(|thread| thread.allocation_failed);
+            let out_of_memory = scheduler::with_current(|thread| thread.allocation_failed.load(Relaxed));
             exit(if out_of_memory == Some(true) { ExitCode::OutOfMemory } else { ExitCode::Panic })
         }
     }

@@ -8,17 +8,15 @@
 //! started by one signal, so it does not matter by which numbers they go.
 
 use super::entry::{self, TRAMPOLINE};
-use crate::console;
 use crate::memory::PAGE;
 use crate::memory::paging::{self, Fault, OutOfFrames};
 use crate::processor::cores::{self, CORES, MAX_CORES};
 use crate::processor::descriptors::{self, STACK, STACK_COUNT};
 use crate::processor::{apic, shootdown};
 use crate::threads::scheduler;
-use core::arch::x86_64::_rdtsc;
 use core::array;
 use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use x86_64::instructions::port::Port;
 
 /// QEMU's firmware configuration: which item, and its bytes one after the other.
@@ -30,8 +28,6 @@ const PROCESSORS: u16 = 5;
 /// The stacks of a core: one for each kind of trap, and the idle loop's.
 const STACKS: usize = STACK_COUNT + 1;
 
-/// The TSC of the first core before the others started.
-static STARTED: AtomicU64 = AtomicU64::new(0);
 /// Tops of the other cores' trap stacks.
 static TOPS: [[AtomicU64; STACK_COUNT]; MAX_CORES] =
     [const { [const { AtomicU64::new(0) }; STACK_COUNT] }; MAX_CORES];
@@ -70,7 +66,7 @@ pub fn start_others() -> Result<(), OutOfFrames> {
     cores::set_count(count);
     entry::COUNT.store(count as u32, Relaxed);
     entry::ROOT.store(paging::root() as u32, Relaxed);
-    STARTED.store(ticks(), Release);
+    (1..count).for_each(cores::note_call);
     apic::initialize_others();
     // The manual wants a second one, for cores that missed the first. One that did not ignores it.
     apic::start_others(TRAMPOLINE);
@@ -94,15 +90,8 @@ pub(super) extern "C" fn begin(core: usize) -> ! {
     descriptors::load(core, array::from_fn(|index| TOPS[core][index].load(Relaxed) as usize));
     apic::switch_on();
     apic::start_timer();
-    if ticks() < STARTED.load(Relaxed) {
-        console::emergency(format_args!("boot: the clock of core {core} is behind that of core 0"));
-    }
+    cores::check_clock();
     CORES[core].online.store(true, SeqCst);
     shootdown::wake_up();
     scheduler::join_in()
-}
-
-fn ticks() -> u64 {
-    // SAFETY: every processor in long mode has a TSC.
-    unsafe { _rdtsc() }
 }

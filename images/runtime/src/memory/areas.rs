@@ -68,7 +68,7 @@ pub fn unmap(start: usize, bytes: usize) -> Result<(), AreaError> {
 pub fn protect(start: usize, bytes: usize, access: Access) -> Result<(), AreaError> {
     undivided(|areas| {
         let (_, range) = find(areas, start, bytes)?;
-        range.step_by(PAGE).for_each(|page| paging::protect_page(page, access));
+        paging::protect_pages(range, access);
         Ok(())
     })
 }
@@ -112,8 +112,9 @@ fn fill(page: usize, access: Access) -> Option<()> {
     mapped.ok()
 }
 
-/// Takes the frames of pages away.
+/// Takes the frames of pages away, when no core reaches them any more.
 fn clear(range: Range<usize>) {
+    paging::protect_pages(range.clone(), Access::None);
     for frame in range.step_by(PAGE).filter_map(paging::unmap_page) {
         // SAFETY: it came from `take` in `fill` and is mapped nowhere any more.
         unsafe { frames::give(frame) };

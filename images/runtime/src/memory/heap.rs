@@ -1,7 +1,7 @@
 //! The heap under `std`'s allocator: talc, fed with RAM as it is needed.
 //!
 //! Small blocks come from those that were freed last, where there are any
-//! ([`super::recent`]). All other calls run with interrupts off, so a thread may
+//! ([`super::recent`]). All other calls run under its lock, with interrupts off, so a thread may
 //! allocate wherever it is; copying on reallocation does not. Talc writes only into chunks it hands out
 //! and at their edges, so RAM that was never allocated stays untouched.
 

@@ -269,38 +269,42 @@ pub fn frames_of(range: &Range<usize>) -> usize {
     })
 }
 
-/// Takes the frames of stacks away from them; their addresses then fault, on
-/// every core. The caller is inside of no `Locked`.
-///
-/// # Safety
-/// Nobody uses the stacks any more.
-pub unsafe fn release_stacks<'a>(stacks: impl Iterator<Item = &'a Range<usize>>) {
-    let _section = critical::enter();
-    // The frames, each with the address of the one before in its first word.
-    let mut taken = 0;
-    for range in stacks {
-        // SAFETY: the caller's promise.
-        unsafe { unmap_stack(range, &mut taken) };
-    }
-    if taken != 0 {
-        shootdown::elsewhere();
-    }
-    while taken != 0 {
-        let frame = taken;
-        // SAFETY: the frame came from `take` on a fault, no core reaches it by
-        // the stack's address any more, and its first word is this list's.
-        unsafe {
-            taken = *(frame as *const usize);
-            frames::give(frame);
+/// Frames that were taken away from stacks: each has the address of the one
+/// before in its first word.
+#[derive(Default)]
+pub struct Taken {
+    last: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Taken {
+    /// None.
+    pub const NONE: Self = Self { last: 0, count: 0 };
+
+    /// Gives them back.
+    ///
+    /// # Safety
+    /// No core reaches them by a stack's address any more.
+    pub unsafe fn give(mut self) {
+        while self.last != 0 {
+            let frame = self.last;
+            // SAFETY: the frame came from `take` on a fault, it is mapped nowhere
+            // (the caller's promise), and its first word is this list's.
+            unsafe {
+                self.last = *(frame as *const usize);
+                frames::give(frame);
+            }
         }
     }
 }
 
-/// Empties the entries of a stack's pages, and puts its frames before `taken`.
+/// Takes the frames of a stack away from it; its addresses then fault, on this
+/// core. The others are still to forget them.
 ///
 /// # Safety
 /// Nobody uses the stack any more.
-unsafe fn unmap_stack(range: &Range<usize>, taken: &mut usize) {
+pub unsafe fn unmap_stack(range: &Range<usize>, taken: &mut Taken) {
     SPACE.with(|space| {
         for page in (range.start - PAGE..range.end).step_by(PAGE) {
             let Some(entry) = space.find(page) else { continue };
@@ -310,8 +314,8 @@ unsafe fn unmap_stack(range: &Range<usize>, taken: &mut usize) {
             if present {
                 tlb::flush(VirtAddr::new(page as u64));
                 // SAFETY: the caller's promise: nobody wants what is in the frame.
-                unsafe { *(frame as *mut usize) = *taken };
-                *taken = frame;
+                unsafe { *(frame as *mut usize) = taken.last };
+                *taken = Taken { last: frame, count: taken.count + 1 };
             }
         }
     });
@@ -329,26 +333,30 @@ pub unsafe fn map_page(page: usize, frame: usize, access: Access) -> Result<(), 
     })
 }
 
-/// Changes what may be done with a page of [`AREAS`] that has a frame.
-pub fn protect_page(page: usize, access: Access) {
+/// Changes what may be done with pages of [`AREAS`] that have frames, on every
+/// core. The caller is inside of no `Locked`.
+pub fn protect_pages(pages: Range<usize>, access: Access) {
+    let _section = critical::enter();
     SPACE.with(|space| {
-        if let Some(entry) = space.find(page)
-            && entry.flags().intersects(Flags::PRESENT | KEPT)
-        {
-            entry.set_flags(access.flags());
-            x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
+        for page in pages.step_by(PAGE) {
+            if let Some(entry) = space.find(page)
+                && entry.flags().intersects(Flags::PRESENT | KEPT)
+            {
+                entry.set_flags(access.flags());
+                tlb::flush(VirtAddr::new(page as u64));
+            }
         }
     });
+    shootdown::elsewhere();
 }
 
-/// Takes the frame from under a page of [`AREAS`]: it is the caller's now.
+/// Takes the frame from under a page of [`AREAS`] to which nobody has access:
+/// it is the caller's now.
 pub fn unmap_page(page: usize) -> Option<usize> {
     SPACE.with(|space| {
         let entry = space.find(page)?;
-        let frame =
-            entry.flags().intersects(Flags::PRESENT | KEPT).then(|| entry.addr().as_u64() as usize)?;
+        let frame = entry.flags().contains(KEPT).then(|| entry.addr().as_u64() as usize)?;
         entry.set_unused();
-        x86_64::instructions::tlb::flush(VirtAddr::new(page as u64));
         Some(frame)
     })
 }

@@ -9,8 +9,8 @@
 //! first word of a block here:  address of the next / 16, 0 = none
 //! ```
 //! * A stack in Treiber's way ("Systems programming: coping with parallelism",
-//!   1986). Whoever was interrupted between its look and its exchange fails if
-//!   anything changed: the word counts changes, so it would have to be away for
+//!   1986). Whoever was interrupted between its look and its exchange, or was slower
+//!   than another core, fails if anything changed: the word counts changes, so it would have to be away for
 //!   exactly a multiple of 2^24 of them to take the old state for the new.
 //! * Blocks are of their class's size, so any block serves any layout of the class.
 //! * At most [`MOST`] blocks of a class are kept, so little is withheld from others.

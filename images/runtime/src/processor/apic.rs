@@ -126,6 +126,7 @@ fn command(target: u32, command: u32) {
 /// Interrupts another core with `vector`.
 pub fn interrupt(core: usize, vector: u8) {
     let _section = critical::enter();
+    cores::note_call(core);
     command(CORES[core].interrupt_id.load(Relaxed), ASSERT | u32::from(vector));
 }
 

@@ -27,8 +27,6 @@ use x86_64::instructions::interrupts;
 
 /// Bytes of stack that a section may use.
 pub const STACK_AHEAD: usize = 8192;
-/// Looks at a lock after which [`Locked::try_with`] gives up.
-const MOST_LOOKS: u32 = 1 << 24;
 
 /// Interrupts are off while it lives; then they are as they were before.
 pub struct Section {
@@ -88,53 +86,38 @@ impl<T> Locked<T> {
     /// If the value is in use by this core: the runtime has called itself.
     #[inline]
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        match self.open(f, u32::MAX) {
-            Some(result) => result,
-            None => panic!("the runtime's state was entered twice"),
-        }
-    }
-
-    /// As [`Locked::with`], but `None` if the value is in use by this core, or
-    /// by another for very long: for whoever reports a fault in the midst of things.
-    #[inline]
-    pub fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        self.open(f, MOST_LOOKS)
-    }
-
-    #[inline]
-    fn open<R>(&self, f: impl FnOnce(&mut T) -> R, looks: u32) -> Option<R> {
         let _section = enter();
         if cores::many() {
-            if !self.acquire(looks) {
-                return None;
-            }
-        } else if self.holder.load(Relaxed) != 0 {
-            return None;
-        } else {
+            self.acquire();
+        } else if self.holder.load(Relaxed) == 0 {
             self.holder.store(1, Relaxed);
+        } else {
+            entered_twice();
         }
         // SAFETY: interrupts are off and `holder` was 0, so nobody else has a reference.
         let result = f(unsafe { &mut *self.value.get() });
         // SYNC: locked-handover, with `acquire`.
         self.holder.store(0, Release);
-        Some(result)
+        result
     }
 
-    /// Waits until no core is inside. `false` if this one is, or if it took too long.
+    /// Waits until no core is inside, and goes in.
     #[inline(never)]
-    fn acquire(&self, looks: u32) -> bool {
+    fn acquire(&self) {
         let own = cores::index() as u32 + 1;
-        let mut left = looks;
-        // SYNC: locked-handover, with the release in `open`.
+        // SYNC: locked-handover, with the release in `with`.
         while let Err(holder) = self.holder.compare_exchange_weak(0, own, Acquire, Relaxed) {
+            if holder == own {
+                entered_twice();
+            }
             while self.holder.load(Relaxed) != 0 {
-                if holder == own || left == 0 {
-                    return false;
-                }
-                left -= u32::from(looks != u32::MAX);
                 core::hint::spin_loop();
             }
         }
-        true
     }
+}
+
+#[cold]
+fn entered_twice() -> ! {
+    panic!("the runtime's state was entered twice")
 }

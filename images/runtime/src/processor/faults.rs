@@ -1,16 +1,18 @@
 //! Exceptions: a stack that grows goes on; anything else ends the VM with one line that says what happened.
 
+use super::cores;
 use super::traps::TrapFrame;
 use crate::console;
 use crate::exit::{ExitCode, exit};
 use crate::memory::paging::{self, Fault};
 use crate::threads::scheduler;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use x86_64::registers::control::Cr2;
 
-/// Set by the first fault that is reported: a fault while reporting ends the VM at once.
-static REPORTING: AtomicBool = AtomicBool::new(false);
+/// The core that reports a fault, plus 1. A fault while reporting ends the VM at
+/// once; another core's waits for that end.
+static REPORTING: AtomicU32 = AtomicU32::new(0);
 
 /// A page fault: maps a stack's next page, or reports.
 pub fn page_fault(frame: &TrapFrame) {
@@ -45,8 +47,13 @@ pub fn exception(frame: &TrapFrame) {
 }
 
 fn report(frame: &TrapFrame, what: fmt::Arguments<'_>) {
-    if REPORTING.swap(true, Relaxed) {
-        exit(ExitCode::Fault);
+    let own = cores::index() as u32 + 1;
+    match REPORTING.compare_exchange(0, own, Relaxed, Relaxed) {
+        Ok(_) => {}
+        Err(first) if first == own => exit(ExitCode::Fault),
+        Err(_) => loop {
+            x86_64::instructions::hlt();
+        },
     }
     console::finish();
     let rip = frame.rip;

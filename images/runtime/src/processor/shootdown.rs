@@ -1,13 +1,13 @@
 //! Has every core forget translations of addresses that are no more.
 //!
 //! A core that translated an address goes on using what it found until it is
-//! told. [`elsewhere`] counts up, interrupts those that run, and returns when
-//! each of them has forgotten. One that is asleep forgets when it wakes up,
+//! told. [`ask`] counts up and interrupts those that run; when each of them has
+//! forgotten, the [`Call`] is answered. One that is asleep forgets when it wakes up,
 //! before it looks at anything else: it is not waited for.
 //!
-//! Two cores may call at once, with interrupts off: whoever waits here does
-//! for the other one what the interrupt would. So no [`super::critical::Locked`]
-//! is held during the call: who waits for a lock does not answer.
+//! Two cores may wait at once, with interrupts off: whoever waits does for the
+//! other one what the interrupt would. So no [`super::critical::Locked`] is held
+//! meanwhile: who waits for a lock does not answer.
 
 use super::cores::{self, CORES, Core};
 use super::{apic, traps};
@@ -23,7 +23,7 @@ static CALLS: AtomicU64 = AtomicU64::new(0);
 #[inline]
 fn answer() {
     let own = cores::own();
-    // SYNC: shootdown-calls, with `elsewhere`.
+    // SYNC: shootdown-calls, with `ask`.
     let calls = CALLS.load(SeqCst);
     if own.forgotten.load(SeqCst) != calls {
         tlb::flush_all();
@@ -46,30 +46,50 @@ pub fn wake_up() {
     }
     let own = cores::own();
     if own.asleep.load(Relaxed) {
-        // SYNC: shootdown-asleep, with `elsewhere`.
+        // SYNC: shootdown-asleep, with `ask`.
         own.asleep.store(false, SeqCst);
     }
     answer();
 }
 
-/// Returns when no other core remembers what the page tables said before the
-/// call. Interrupts are off; what this core remembers is the caller's business.
-pub fn elsewhere() {
-    if !cores::many() {
-        return;
-    }
+/// A time at which all cores were asked to forget.
+#[derive(Clone, Copy)]
+pub struct Call(u64);
+
+/// Has all other cores forget what the page tables said before the call. What
+/// this core remembers is the caller's business. Interrupts are off.
+pub fn ask() -> Call {
     // SYNC: shootdown-calls, with `answer`.
     let call = CALLS.fetch_add(1, SeqCst) + 1;
     let own = cores::own();
     if own.forgotten.load(SeqCst) + 1 == call {
         own.forgotten.store(call, SeqCst);
     }
-    let waiting = CORES.each_ref().map(|core| !ptr::eq(core, own) && has_to_forget(core, call));
-    for (core, _) in waiting.iter().enumerate().filter(|(_, waiting)| **waiting) {
-        apic::interrupt(core, traps::LOOK);
+    for (index, core) in CORES.iter().enumerate() {
+        if !ptr::eq(core, own) && has_to_forget(core, call) {
+            apic::interrupt(index, traps::LOOK);
+        }
     }
-    for (core, _) in CORES.iter().zip(waiting).filter(|(_, waiting)| *waiting) {
-        while has_to_forget(core, call) {
+    Call(call)
+}
+
+/// Returns when no other core remembers what the page tables said before the
+/// call. Interrupts are off, and the caller is inside of no `Locked`.
+pub fn elsewhere() {
+    if cores::many() {
+        ask().wait();
+    }
+}
+
+impl Call {
+    /// Whether every core has forgotten.
+    pub fn is_answered(self) -> bool {
+        CORES.iter().all(|core| !has_to_forget(core, self.0))
+    }
+
+    /// Returns when every core has. The caller is inside of no `Locked`.
+    pub fn wait(self) {
+        while !self.is_answered() {
             answer();
             core::hint::spin_loop();
         }

@@ -5,7 +5,7 @@
 //! [`dispatch`] runs with interrupts off. It may return (the interrupted code
 //! goes on), or save the interrupted thread elsewhere and resume another one.
 
-use super::{apic, faults, shootdown};
+use super::{apic, cores, faults, shootdown};
 use crate::{devices, threads};
 use core::arch::{global_asm, naked_asm};
 
@@ -212,7 +212,10 @@ extern "C" fn dispatch(frame: &TrapFrame, float: &FloatState) {
             match vector {
                 TIMER => threads::scheduler::on_timer(),
                 BELL => devices::bell::on_interrupt(),
-                LOOK => threads::scheduler::on_look(),
+                LOOK => {
+                    cores::check_clock();
+                    threads::scheduler::on_look();
+                }
                 _ => {}
             }
             apic::end_of_interrupt();

@@ -83,9 +83,8 @@ pub unsafe extern "C" fn resume(thread: *mut Thread) -> ! {
     }
     state.store(RUNNING, Relaxed);
     // SAFETY: the thread has been left, and is this core's now: what it goes on with is only read here.
-    let (id, thread_pointer, context) =
-        unsafe { ((*thread).id, (*thread).stack.thread_pointer, &raw const (*thread).context) };
-    cores::own().running.store(id, Relaxed);
+    let (thread_pointer, context) = unsafe { ((*thread).stack.thread_pointer, &raw const (*thread).context) };
+    cores::own().running.store(thread as usize, Relaxed);
     FsBase::write(VirtAddr::new(thread_pointer as u64));
     // SAFETY: what was saved by `save`, by a trap, or made by `fresh`.
     unsafe {

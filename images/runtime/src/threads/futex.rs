@@ -30,16 +30,12 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Result<()
 /// Wakes up to `count` threads that wait for `word`; how many there were. A
 /// more urgent one runs before this returns.
 pub fn wake(word: &AtomicU32, count: usize) -> usize {
-    let woken = wake_quietly(word, count);
-    if woken > 0 {
-        scheduler::reschedule();
-    }
-    woken
+    scheduler::wake_futex(address(word), count)
 }
 
 /// The same without switching threads: for interrupts, which look at that when they end.
 pub fn wake_quietly(word: &AtomicU32, count: usize) -> usize {
-    scheduler::wake_futex(address(word), count)
+    scheduler::wake_futex_quietly(address(word), count)
 }
 
 fn address(word: &AtomicU32) -> usize {

@@ -20,18 +20,17 @@
 //!   a more urgent thread first, or to begin a time slice. Nobody else is.
 
 use super::list::{Index, LinkKind, List};
-use super::thread::{Table, Thread, Waiting};
+use super::thread::{NEVER, Table, Thread, Waiting};
 use crate::clock;
 use crate::processor::cores::{self, MAX_CORES};
 use crate::processor::{apic, traps};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// A time slice, in nanoseconds.
 const SLICE: u64 = 10_000_000;
 /// How long a ready thread waits for its own core while another is idle, in
 /// nanoseconds: about what it costs to have the other one look.
 const PATIENCE: u64 = 100_000;
-/// A moment that does not come.
-const NEVER: u64 = u64::MAX;
 /// How many lists there are for waiting threads.
 const BUCKETS: usize = 64;
 /// How many priorities there are, 0 unused.
@@ -54,6 +53,17 @@ pub struct CoreQueues {
     armed: u64,
     /// It takes threads.
     online: bool,
+}
+
+/// What a thread has to do with the core on which it was last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Affinity {
+    /// Nothing: it goes where there is most room.
+    None,
+    /// It is better off there, if nobody else is.
+    Loose,
+    /// The same, and if the thread that wakes it runs there, it waits for that one for a while.
+    Close,
 }
 
 /// All threads and where they are.
@@ -167,24 +177,33 @@ impl Queues {
     }
 
     /// Finds a core for a thread that has become ready, queues it there, and
-    /// has that core look if it must. One that has `preference` for no core
-    /// goes where there is most room.
-    pub fn place(&mut self, index: Index, preference: bool) {
+    /// has that core look if it must.
+    pub fn place(&mut self, index: Index, affinity: Affinity) {
         if self.online > 1 {
-            let core = self.best_core(index, preference);
-            self.table.get_mut(index).core = core;
-            self.call_for(core, self.priority(index));
+            return self.place_among_many(index, affinity);
         }
+        self.table.get_mut(index).core = cores::index();
         self.queue(index, false);
     }
 
-    fn best_core(&self, index: Index, preference: bool) -> usize {
+    #[inline(never)]
+    fn place_among_many(&mut self, index: Index, affinity: Affinity) {
+        let core = self.best_core(index, affinity);
+        self.table.get_mut(index).core = core;
+        self.call_for(core, self.priority(index));
+        self.queue(index, false);
+        if self.priority(index) <= self.urgency(cores::index()) {
+            self.call_next(false);
+        }
+    }
+
+    fn best_core(&self, index: Index, affinity: Affinity) -> usize {
         let (own, last) = (cores::index(), self.table.get(index).core);
         let idle = |core: usize| self.cores[core].is_idle();
         if idle(own) {
             return own;
         }
-        if preference && (last == own || idle(last)) {
+        if affinity != Affinity::None && idle(last) || affinity == Affinity::Close && last == own {
             return last;
         }
         if let Some(idle) = self.idle_core() {
@@ -193,7 +212,7 @@ impl Queues {
         let online = (0..MAX_CORES).filter(|&core| self.cores[core].online);
         let least = online.min_by_key(|&core| (self.urgency(core), self.length(core)));
         match least {
-            Some(least) if !preference || !self.cores[last].online => least,
+            Some(least) if affinity == Affinity::None || !self.cores[last].online => least,
             Some(least) if self.urgency(least) < self.priority(index).min(self.urgency(last)) => least,
             _ => last,
         }
@@ -228,41 +247,54 @@ impl Queues {
         }
     }
 
-    /// Takes the first thread of a priority out of this core's queue, or of
-    /// another's.
-    fn take(&mut self, priority: usize) -> Option<Index> {
-        if self.ready[priority] == 0 {
-            return None;
+    /// The priority of the most urgent thread that this core can take, and
+    /// whose queue it is in. What an idle core has been called for it takes only
+    /// if it would itself be `idle` otherwise.
+    fn most_urgent(&self, idle: bool) -> Option<(usize, usize)> {
+        let priority = (1..PRIORITIES).rev().find(|&priority| self.ready[priority] > 0)?;
+        match self.online {
+            1 => Some((priority, cores::index())),
+            _ => self.most_urgent_of_many(priority, idle),
         }
+    }
+
+    /// The same, of at most this priority.
+    #[inline(never)]
+    fn most_urgent_of_many(&self, priority: usize, idle: bool) -> Option<(usize, usize)> {
+        (1..=priority).rev().find_map(|priority| Some((priority, self.source(priority, idle)?)))
+    }
+
+    /// Out of whose queue this core takes a thread of a priority: its own, or another's.
+    fn source(&self, priority: usize, idle: bool) -> Option<usize> {
         let own = cores::index();
-        let source = match self.cores[own].ready[priority].first() {
-            Some(_) => own,
-            None => (own + 1..MAX_CORES).chain(0..own).find(|&core| self.lets_go(core, priority))?,
-        };
-        self.ready[priority] -= 1;
-        self.cores[source].ready[priority].pop(&mut self.table)
+        let is_own = !self.cores[own].ready[priority].is_empty();
+        let mut others = (own + 1..MAX_CORES).chain(0..own);
+        if is_own { Some(own) } else { others.find(|&core| self.lets_go(core, priority, idle)) }
     }
 
-    /// Whether other cores may take the first thread of this priority from a core.
-    fn lets_go(&self, core: usize, priority: usize) -> bool {
+    /// Whether another core, an idle one, may take the first thread of this priority from a core.
+    fn lets_go(&self, core: usize, priority: usize, idle: bool) -> bool {
         let CoreQueues { ready, current, .. } = &self.cores[core];
-        ready[priority].first().is_some_and(|index| current.is_some() || !self.table.get(index).begins_here)
-    }
-
-    /// The priority of the most urgent thread that is ready on any core.
-    fn most_urgent(&self) -> Option<usize> {
-        (1..PRIORITIES).rev().find(|&priority| self.ready[priority] > 0)
+        let begins_here = |index| self.table.get(index).begins_here;
+        ready[priority].first().is_some_and(|index| current.is_some() || idle && !begins_here(index))
     }
 
     /// Takes the most urgent ready thread and makes it this core's running one.
     pub fn pick(&mut self) -> *mut Thread {
         let own = cores::index();
-        let found = (1..PRIORITIES).rev().find_map(|priority| self.take(priority));
+        let source = self.most_urgent(true);
+        let found = source.and_then(|(priority, source)| {
+            self.ready[priority] -= 1;
+            self.cores[source].ready[priority].pop(&mut self.table)
+        });
         let core = &mut self.cores[own];
-        (core.slice_end, core.call_at, core.current) = (NEVER, NEVER, found);
+        (core.slice_end, core.current) = (NEVER, found);
         if let Some(index) = found {
             let thread = self.table.get_mut(index);
             (thread.core, thread.begins_here) = (own, false);
+        }
+        if self.online > 1 {
+            self.call_next(source.is_some_and(|(_, source)| source != own));
         }
         self.set_timer();
         match found {
@@ -271,11 +303,25 @@ impl Queues {
         }
     }
 
+    /// Has another core look, if one runs something less urgent than what is
+    /// left or, when this core came to `help`, is idle. That one calls the next.
+    #[inline(never)]
+    fn call_next(&self, help: bool) {
+        let Some((left, _)) = self.most_urgent(false) else { return };
+        let less = |&core: &usize| match self.cores[core].current {
+            Some(index) => self.priority(index) < left,
+            None => help && self.cores[core].is_idle(),
+        };
+        if let Some(core) = (0..MAX_CORES).filter(|&core| core != cores::index()).find(less) {
+            apic::interrupt(core, traps::LOOK);
+        }
+    }
+
     /// Whether the running thread must make room: for a more urgent one, or
     /// for an equal of this core's queue after its slice.
     pub fn must_yield(&mut self) -> bool {
-        let Some(urgent) = self.most_urgent() else { return false };
         let core = &self.cores[cores::index()];
+        let Some((urgent, _)) = self.most_urgent(core.current.is_none()) else { return false };
         let Some(index) = core.current else { return true };
         let own = self.priority(index);
         urgent > own
@@ -312,7 +358,7 @@ impl Queues {
                 }
                 due = due.min(core.slice_end);
             }
-            due = due.min(thread.last_moment().unwrap_or(NEVER));
+            due = due.min(thread.own.last_moment().unwrap_or(NEVER));
         }
         if let Some(first) = core.sleepers.first() {
             due = due.min(self.table.get(first).deadline.unwrap_or(NEVER));
@@ -324,10 +370,11 @@ impl Queues {
     }
 
     /// When an idle core is to be called for those that are ready here.
+    #[inline(never)]
     fn patience_ends(&mut self) -> u64 {
         let idle = self.idle_core().is_some();
         let core = self.own();
-        if !idle || core.most_urgent().is_none() {
+        if !idle || core.current.is_none() || core.most_urgent().is_none() {
             core.call_at = NEVER;
         } else if core.call_at == NEVER {
             core.call_at = clock::now_ns() + PATIENCE;
@@ -389,14 +436,15 @@ impl Queues {
         let thread = self.table.get_mut(index);
         let (core, waiting, deadline) = (thread.core, thread.waiting, thread.deadline.take());
         thread.waiting = Waiting::No;
-        thread.timed_out = timed_out;
+        thread.own.timed_out.store(timed_out, Relaxed);
         if deadline.is_some() {
             self.cores[core].sleepers.remove(&mut self.table, index);
         }
         if let Waiting::Futex(address) = waiting {
             self.waiting[bucket(address)].remove(&mut self.table, index);
         }
-        self.place(index, true);
+        // Whose time has come was woken by nobody who is about to wait.
+        self.place(index, if timed_out { Affinity::Loose } else { Affinity::Close });
     }
 
     /// Wakes everybody on this core whose deadline has passed.

@@ -24,9 +24,9 @@
 
 use super::context::{self, Context};
 use super::list::Index;
-use super::queues::Queues;
-use super::stack::Stack;
-use super::thread::{Priority, Thread, ThreadId, Waiting};
+use super::queues::{Affinity, Queues};
+use super::stack::{self, Stack};
+use super::thread::{NEVER, Own, Priority, Thread, ThreadId, Waiting};
 use crate::clock;
 use crate::processor::cores::{self, STACK_TOP};
 use crate::processor::critical::{self, Locked};
@@ -36,6 +36,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Relaxed;
 use x86_64::instructions::interrupts;
 
 /// What goes on after a switch.
@@ -75,32 +76,23 @@ pub fn spawn(
 ) -> Option<ThreadId> {
     let stack = Stack::new(stack_bytes).ok()?;
     let mut thread = Box::new(Thread {
-        id: 0,
+        own: Own::new(),
         priority,
-        activity: 0,
-        cancelled: None,
-        calls: 0,
-        gives_way: false,
         core: 0,
         begins_here: core.is_some(),
         links: Default::default(),
         waiting: Waiting::No,
         deadline: None,
-        timed_out: false,
-        allocation_failed: false,
-        error: 0,
         ended: Box::new(AtomicU32::new(0)),
         context: Context::fresh(begin, function, argument, stack.top),
         stack,
     });
     let id = SCHEDULER.with(|scheduler| {
-        if scheduler.current().is_some() {
-            let maker = scheduler.running();
-            (thread.activity, thread.cancelled) = (maker.activity, maker.cancelled);
-        }
+        // Whoever cancels an activity finds the maker or, with that mark, the new thread.
+        with_current(|maker| thread.own.inherit(maker));
         thread.core = core.filter(|&core| core < cores::count()).unwrap_or_else(cores::index);
         let (index, id) = scheduler.table.insert(thread)?;
-        scheduler.place(index, core.is_some());
+        scheduler.place(index, if core.is_some() { Affinity::Close } else { Affinity::None });
         if scheduler.current().is_some() {
             scheduler.set_timer();
         }
@@ -155,31 +147,47 @@ pub fn block(waiting: Waiting, deadline: Option<u64>, condition: impl FnOnce() -
 /// Puts the calling thread to sleep for what `what` says, if anything.
 fn wait(deadline: Option<u64>, what: impl FnOnce(&mut Queues) -> Option<Waiting>) -> Option<bool> {
     let section = critical::enter();
-    let (waiting, next) = SCHEDULER.with(|scheduler| {
+    let next = SCHEDULER.with(|scheduler| {
+        if scheduler.running().own.must_end() {
+            return None;
+        }
         let waiting = what(scheduler)?;
         scheduler.wait(waiting, deadline);
         Some((waiting, next(scheduler)))
-    })?;
-    leave(next);
-    let (timed_out, ends) = SCHEDULER.with(|scheduler| {
-        let thread = scheduler.running();
-        let (timed_out, ends) = (thread.timed_out, thread.must_end());
-        if let (true, false, Waiting::Futex(address)) = (ends, timed_out, waiting) {
+    });
+    if let Some((_, next)) = next {
+        leave(next);
+    }
+    let state = |own: &Own| (own.timed_out.load(Relaxed), own.must_end());
+    let (timed_out, ends) = with_current(state).unwrap_or_default();
+    if ends {
+        if let (Some((Waiting::Futex(address), _)), false) = (next, timed_out) {
             // It may have been woken to go on with something that it will not
             // touch any more (a lock, say): then the next who waits shall.
-            scheduler.wake(address, 1);
+            wake_futex_quietly(address, 1);
         }
-        (timed_out, ends)
-    });
-    if ends {
         drop(section);
         crate::thread::end();
     }
-    Some(timed_out)
+    next.map(|_| timed_out)
 }
 
-/// Wakes up to `count` threads that wait at `address`, without switching to them.
+/// Wakes up to `count` threads that wait at `address`; a more urgent one runs
+/// before this returns.
 pub fn wake_futex(address: usize, count: usize) -> usize {
+    let _section = critical::enter();
+    let (woken, next) = SCHEDULER.with(|scheduler| {
+        let woken = scheduler.wake(address, count);
+        (woken, if woken > 0 { make_room(scheduler) } else { None })
+    });
+    if let Some(next) = next {
+        leave(next);
+    }
+    woken
+}
+
+/// The same without switching threads: for interrupts, which look at that when they end.
+pub fn wake_futex_quietly(address: usize, count: usize) -> usize {
     SCHEDULER.with(|scheduler| scheduler.wake(address, count))
 }
 
@@ -191,8 +199,10 @@ pub fn cancel(activity: u64) {
         let threads: Vec<Index> = scheduler.table.of(activity).collect();
         for index in threads {
             let thread = scheduler.table.get_mut(index);
-            thread.cancelled.get_or_insert(now);
-            if thread.must_end() && thread.waiting != Waiting::No {
+            if thread.own.cancelled.load(Relaxed) == NEVER {
+                thread.own.cancelled.store(now, Relaxed);
+            }
+            if thread.own.must_end() && thread.waiting != Waiting::No {
                 scheduler.end_wait(index, false);
             } else {
                 scheduler.call_whom_runs(index);
@@ -206,16 +216,17 @@ pub fn cancel(activity: u64) {
 /// Makes room for a more urgent thread, if there is one.
 pub fn reschedule() {
     let _section = critical::enter();
-    let next = SCHEDULER.with(|scheduler| {
-        if scheduler.current().is_none() || !scheduler.must_yield() {
-            return None;
-        }
-        scheduler.put_back();
-        Some(next(scheduler))
-    });
-    if let Some(next) = next {
+    if let Some(next) = SCHEDULER.with(make_room) {
         leave(next);
     }
+}
+
+fn make_room(queues: &mut Queues) -> Option<Next> {
+    if queues.current().is_none() || !queues.must_yield() {
+        return None;
+    }
+    queues.put_back();
+    Some(next(queues))
 }
 
 /// Lets the others have a turn: the calling thread goes to the end of its queue.
@@ -250,15 +261,24 @@ pub fn count() -> usize {
     SCHEDULER.with(|scheduler| scheduler.table.len())
 }
 
-/// Runs `f` on the calling thread's record; `None` in the boot and the idle
-/// loop, and in a fault within the scheduler.
-pub fn with_current<R>(f: impl FnOnce(&mut Thread) -> R) -> Option<R> {
-    SCHEDULER.try_with(|scheduler| scheduler.current().map(|index| f(scheduler.table.get_mut(index))))?
+/// Runs `f` on the calling thread's record; `None` in the boot and the idle loop.
+#[inline]
+pub fn with_current<R>(f: impl FnOnce(&Own) -> R) -> Option<R> {
+    let thread = cores::running() as *const Thread;
+    // SAFETY: null, or the calling thread, whose record stays while it runs. What
+    // others change meanwhile is not in its own part, or is atomic.
+    let own = unsafe { thread.as_ref() }.map(|thread| &thread.own)?;
+    Some(f(own))
 }
 
 /// The calling thread and its activity.
 pub fn whereabouts() -> Option<(ThreadId, u64)> {
-    with_current(|thread| (thread.id, thread.activity))
+    with_current(|own| (own.id.load(Relaxed), own.activity.load(Relaxed)))
+}
+
+/// How urgent the calling thread is.
+pub fn priority() -> Option<Priority> {
+    SCHEDULER.with(|scheduler| Some(scheduler.table.get(scheduler.current()?).priority))
 }
 
 /// Changes a thread's priority; `false` if there is no such thread.
@@ -272,7 +292,7 @@ pub fn set_priority(id: ThreadId, priority: Priority) -> bool {
         }
         scheduler.table.get_mut(index).priority = priority;
         if ready {
-            scheduler.place(index, true);
+            scheduler.place(index, Affinity::Close);
         }
         scheduler.call_whom_runs(index);
         scheduler.set_timer();
@@ -342,7 +362,7 @@ unsafe extern "C" fn idle(_nobody: *mut Thread) -> ! {
 
 /// Frees the thread that ended, goes on with whoever is ready, or halts until an interrupt.
 extern "C" fn idle_loop() -> ! {
-    cores::own().running.store(0, core::sync::atomic::Ordering::Relaxed);
+    cores::own().running.store(0, Relaxed);
     loop {
         let ended = SCHEDULER.with(|scheduler| {
             let index = scheduler.own().ended.take()?;
@@ -353,6 +373,9 @@ extern "C" fn idle_loop() -> ! {
         if !to.is_null() {
             // SAFETY: interrupts are off, and `to` was picked.
             unsafe { context::resume(to) }
+        }
+        if cores::many() {
+            stack::reap();
         }
         shootdown::fall_asleep();
         // An interrupt that makes somebody ready goes on with that thread and

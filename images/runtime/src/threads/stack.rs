@@ -9,13 +9,14 @@
 //! word points at itself, and the thread-locals end there. Frames are mapped on
 //! first touch; freed stacks of the usual sizes are kept for reuse as addresses
 //! and page tables, without their frames. With several cores, the last few small
-//! ones keep their frames: to take these away, all cores must be interrupted, so
-//! it is done for several stacks at once.
+//! ones keep their frames: to take these away, all cores must be asked to forget
+//! them, so it is done for several stacks at once.
 
 use crate::memory::PAGE;
-use crate::memory::paging::{self, OutOfFrames};
+use crate::memory::paging::{self, OutOfFrames, Taken};
 use crate::processor::cores;
 use crate::processor::critical::Locked;
+use crate::processor::shootdown;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::ptr::copy_nonoverlapping;
@@ -30,6 +31,8 @@ const LEAST: usize = 32 * 1024;
 /// Most stacks that keep their frames, and most frames of each.
 const KEPT: usize = 8;
 const KEPT_FRAMES: usize = 8;
+/// Frames that may wait for other cores to forget them before anybody waits for these.
+const MOST_IN_LIMBO: usize = 256;
 
 unsafe extern "C" {
     safe static tls_start: u8;
@@ -83,37 +86,111 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        let stacks = match cores::many() {
-            true => retire(self.range.clone()),
-            false => core::array::from_fn(|index| if index == 0 { self.range.clone() } else { 0..0 }),
-        };
-        let stacks = || stacks.iter().filter(|range| !range.is_empty());
-        // SAFETY: a stack is dropped when its thread has ended, by another one;
-        // those that are kept are nobody's either.
-        unsafe { paging::release_stacks(stacks()) };
-        FREE.with(|free| {
-            // Without memory to remember them, the addresses are lost; there are plenty.
-            if free.try_reserve(stacks().count()).is_ok() {
-                free.extend(stacks().cloned());
+        let range = self.range.clone();
+        if !cores::many() {
+            let mut taken = Taken::NONE;
+            // SAFETY: a stack is dropped when its thread has ended, by another
+            // one, and there is no other core to remember its frames.
+            unsafe {
+                paging::unmap_stack(&range, &mut taken);
+                taken.give();
             }
-        });
+            remember(core::iter::once(range));
+        } else if let Some(stacks) = retire(range) {
+            LIMBO.with(|limbo| {
+                stacks.iter().filter(|range| !Range::is_empty(range)).for_each(|range| {
+                    // SAFETY: as above; what was retired is nobody's either.
+                    unsafe { limbo.collecting.add(range) };
+                })
+            });
+            reap();
+        }
     }
 }
 
-/// Keeps a stack with its frames for the next thread, or says which stacks are
-/// to be released now: this one and those that were kept. Empty ranges are none.
-fn retire(range: Range<usize>) -> [Range<usize>; KEPT + 1] {
-    let mut all = [const { 0..0 }; KEPT + 1];
-    let small = paging::frames_of(&range) <= KEPT_FRAMES;
-    RETIRED.with(|retired| match retired.iter_mut().find(|slot| Range::is_empty(slot)) {
-        Some(slot) if small => *slot = range,
-        Some(_) => all[KEPT] = range,
-        None => {
-            all[..KEPT].swap_with_slice(retired);
-            all[KEPT] = range;
+/// Keeps addresses for a next stack.
+fn remember(ranges: impl Iterator<Item = Range<usize>>) {
+    FREE.with(|free| {
+        for range in ranges {
+            // Without memory to remember them, the addresses are lost; there are plenty.
+            if free.try_reserve(1).is_ok() {
+                free.push(range);
+            }
         }
     });
-    all
+}
+
+/// Keeps a stack with its frames for the next thread, or says which stacks are
+/// to lose theirs now: this one and those that were kept. Empty ranges are none.
+fn retire(range: Range<usize>) -> Option<[Range<usize>; KEPT + 1]> {
+    let small = paging::frames_of(&range) <= KEPT_FRAMES;
+    RETIRED.with(|retired| {
+        let free = retired.iter_mut().find(|slot| Range::is_empty(slot));
+        if let Some(slot) = free.filter(|_| small) {
+            *slot = range;
+            return None;
+        }
+        let mut all = [const { 0..0 }; KEPT + 1];
+        all[..KEPT].swap_with_slice(retired);
+        all[KEPT] = range;
+        Some(all)
+    })
+}
+
+/// Stacks that have lost their frames while other cores may still remember them.
+struct Batch {
+    frames: Taken,
+    ranges: Vec<Range<usize>>,
+}
+
+impl Batch {
+    const NEW: Self = Self { frames: Taken::NONE, ranges: Vec::new() };
+
+    /// # Safety
+    /// Nobody uses the stack any more.
+    unsafe fn add(&mut self, range: &Range<usize>) {
+        // SAFETY: the caller's promise.
+        unsafe { paging::unmap_stack(range, &mut self.frames) };
+        // Without memory to remember them, the addresses are lost.
+        if self.ranges.try_reserve(1).is_ok() {
+            self.ranges.push(range.clone());
+        }
+    }
+}
+
+/// What becomes of such stacks: they are collected, then all cores are asked to
+/// forget them, and when these have, frames and addresses are free.
+struct Limbo {
+    collecting: Batch,
+    asked: Option<(shootdown::Call, Batch)>,
+}
+
+static LIMBO: Locked<Limbo> = Locked::new(Limbo { collecting: Batch::NEW, asked: None });
+
+/// Frees what every core has forgotten, and has them forget what was collected
+/// meanwhile. Nobody is waited for, unless that is much: a host may have put a
+/// core away.
+pub fn reap() {
+    loop {
+        let (forgotten, wait_for) = LIMBO.with(|limbo| {
+            let forgotten = limbo.asked.take_if(|(call, _)| call.is_answered());
+            if limbo.asked.is_none() && limbo.collecting.frames.count > 0 {
+                let batch = core::mem::replace(&mut limbo.collecting, Batch::NEW);
+                limbo.asked = Some((shootdown::ask(), batch));
+            }
+            let too_much = limbo.collecting.frames.count > MOST_IN_LIMBO;
+            (forgotten, limbo.asked.as_ref().filter(|_| too_much).map(|&(call, _)| call))
+        });
+        if let Some((_, batch)) = forgotten {
+            // SAFETY: every core has forgotten them.
+            unsafe { batch.frames.give() };
+            remember(batch.ranges.into_iter());
+        }
+        match wait_for {
+            Some(call) => call.wait(),
+            None => return,
+        }
+    }
 }
 
 /// Addresses for a stack of exactly `size` bytes.

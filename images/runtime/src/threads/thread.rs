@@ -5,6 +5,8 @@ use super::list::{Index, Link};
 use super::stack::Stack;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
 
 /// How urgent a thread is. The numbers are the Hermit ABI's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,20 +51,10 @@ pub enum Waiting {
 
 /// A thread.
 pub struct Thread {
-    /// Its name.
-    pub id: ThreadId,
+    /// What its own calls read and change.
+    pub own: Own,
     /// How urgent it is.
     pub priority: Priority,
-    /// Which activity it belongs to; 0 is the OS itself.
-    pub activity: u64,
-    /// It is to end as soon as it is outside of the OS's calls (see
-    /// [`crate::thread::cancel`]): since then, or since its last call after that.
-    pub cancelled: Option<u64>,
-    /// How many of the OS's calls it is within.
-    pub calls: u32,
-    /// It comes from a call that it made with a lock of `std` held: once it
-    /// hands that on, it lets others run, or nobody else would ever get it.
-    pub gives_way: bool,
     /// The core on which it runs, ran last, or is to run: whose ready queue and
     /// whose sleepers it is among.
     pub core: usize,
@@ -74,43 +66,90 @@ pub struct Thread {
     pub waiting: Waiting,
     /// When it is woken even so; it is among the sleepers then.
     pub deadline: Option<u64>,
-    /// Its last wait ended at the deadline.
-    pub timed_out: bool,
-    /// Its last allocation failed: if it aborts now, that is why.
-    pub allocation_failed: bool,
-    /// The last error number that the ABI returned to it.
-    pub error: i32,
     /// Changes when it ends: whoever joins it waits here.
-    pub ended: Box<core::sync::atomic::AtomicU32>,
+    pub ended: Box<AtomicU32>,
     /// Where it goes on.
     pub context: Context,
     /// Its stack.
     pub stack: Stack,
 }
 
+impl Thread {
+    /// Whether it is ready or runs.
+    pub fn is_ready(&self) -> bool {
+        self.waiting == Waiting::No && self.ended.load(Relaxed) == 0
+    }
+}
+
+/// A moment that does not come.
+pub const NEVER: u64 = u64::MAX;
+
 /// How long a thread that is to end may compute without a call or a wait, in
 /// nanoseconds. One that holds a lock of `std` will have handed it on by then.
 const COMPUTES: u64 = 1_000_000_000;
 
-impl Thread {
+/// What a thread's own calls read and change, without the scheduler's lock
+/// ([`super::scheduler::with_current`]). Others look at it under that, so it is atomic.
+pub struct Own {
+    /// Its name.
+    pub id: AtomicU32,
+    /// Which activity it belongs to; 0 is the OS itself.
+    pub activity: AtomicU64,
+    /// It is to end as soon as it is outside of the OS's calls (see
+    /// [`crate::thread::cancel`]): since then, or since its last call after that;
+    /// [`NEVER`] if it is not.
+    pub cancelled: AtomicU64,
+    /// How many of the OS's calls it is within.
+    pub calls: AtomicU32,
+    /// It comes from a call that it made with a lock of `std` held: once it
+    /// hands that on, it lets others run, or nobody else would ever get it.
+    pub gives_way: AtomicBool,
+    /// Its last wait ended at the deadline.
+    pub timed_out: AtomicBool,
+    /// Its last allocation failed: if it aborts now, that is why.
+    pub allocation_failed: AtomicBool,
+    /// The last error number that the ABI returned to it.
+    pub error: AtomicI32,
+}
+
+impl Own {
+    /// That of a thread without a name, of the OS itself.
+    pub const fn new() -> Self {
+        Self {
+            id: AtomicU32::new(0),
+            activity: AtomicU64::new(0),
+            cancelled: AtomicU64::new(NEVER),
+            calls: AtomicU32::new(0),
+            gives_way: AtomicBool::new(false),
+            timed_out: AtomicBool::new(false),
+            allocation_failed: AtomicBool::new(false),
+            error: AtomicI32::new(0),
+        }
+    }
+
+    /// Takes over what a thread has from the one that makes it.
+    pub fn inherit(&self, maker: &Self) {
+        self.activity.store(maker.activity.load(Relaxed), Relaxed);
+        self.cancelled.store(maker.cancelled.load(Relaxed), Relaxed);
+    }
+
     /// Whether it gives way now to those whom it has just woken; once.
-    pub fn takes_leave(&mut self) -> bool {
-        self.calls == 0 && core::mem::take(&mut self.gives_way)
+    pub fn takes_leave(&self) -> bool {
+        let leaves = self.calls.load(Relaxed) == 0 && self.gives_way.load(Relaxed);
+        if leaves {
+            self.gives_way.store(false, Relaxed);
+        }
+        leaves
     }
 
     /// When it is ended wherever it is, if it is to end and goes on computing.
     pub fn last_moment(&self) -> Option<u64> {
-        self.cancelled.filter(|_| self.calls == 0).map(|since| since.saturating_add(COMPUTES))
-    }
-
-    /// Whether it is ready or runs.
-    pub fn is_ready(&self) -> bool {
-        self.waiting == Waiting::No && self.ended.load(core::sync::atomic::Ordering::Relaxed) == 0
+        self.must_end().then(|| self.cancelled.load(Relaxed).saturating_add(COMPUTES))
     }
 
     /// Whether it is to end now.
     pub fn must_end(&self) -> bool {
-        self.cancelled.is_some() && self.calls == 0
+        self.cancelled.load(Relaxed) != NEVER && self.calls.load(Relaxed) == 0
     }
 }
 
@@ -142,7 +181,7 @@ impl Table {
     }
 
     /// Puts a thread in and names it; `None` if the table is full or there is no memory for it to grow.
-    pub fn insert(&mut self, mut thread: Box<Thread>) -> Option<(Index, ThreadId)> {
+    pub fn insert(&mut self, thread: Box<Thread>) -> Option<(Index, ThreadId)> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -162,7 +201,7 @@ impl Table {
         let uses = &mut self.uses[index as usize];
         let id = u32::from(*uses) << 16 | (index + 1);
         *uses = uses.wrapping_add(1);
-        thread.id = id;
+        thread.own.id.store(id, Relaxed);
         self.threads[index as usize] = Some(thread);
         Some((index, id))
     }
@@ -178,14 +217,16 @@ impl Table {
     pub fn find(&self, id: ThreadId) -> Option<Index> {
         let index = (id & 0xffff).checked_sub(1)?;
         let thread = self.threads.get(index as usize)?.as_deref()?;
-        (thread.id == id).then_some(index)
+        (thread.own.id.load(Relaxed) == id).then_some(index)
     }
 
     /// The places of an activity's threads.
     pub fn of(&self, activity: u64) -> impl Iterator<Item = Index> + '_ {
         let places = self.threads.iter().zip(0..);
         places
-            .filter(move |(thread, _)| thread.as_ref().is_some_and(|t| t.activity == activity))
+            .filter(move |(thread, _)| {
+                thread.as_ref().is_some_and(|t| t.own.activity.load(Relaxed) == activity)
+            })
             .map(|(_, i)| i)
     }
 

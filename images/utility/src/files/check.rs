@@ -5,7 +5,7 @@ use super::inode::{Field, Inode};
 use super::layout::{BLOCK, Counter};
 use super::map::{DIRECT, DOUBLE_START, Pointer, TABLE};
 use super::names::{hash, name_of};
-use super::openings::{COUNT, INODE, NEXT, OWNER};
+use super::openings::{COUNT, HOLDER, INODE, NEXT, OWNER, SHARED};
 use super::path::ROOT;
 use crate::shared::cells::{Cells, View};
 use kernel::protocol::files::FileKind;
@@ -18,10 +18,14 @@ pub struct Report {
     pub files: u64,
     /// Directories, the root included.
     pub directories: u64,
+    /// Symbolic links.
+    pub links: u64,
     /// Blocks used, tables of pointers included.
     pub blocks: u64,
     /// Openings: pairs of a client and an inode.
     pub openings: u64,
+    /// Locks of files.
+    pub locks: u64,
 }
 
 /// What is wrong, and with what.
@@ -46,6 +50,8 @@ pub enum Problem {
     Orphan(u32),
     /// This opening, or a chain that leads to it, is wrong.
     Opening(u64),
+    /// This file's locks exclude each other, or are of somebody who does not have it open.
+    Locks(u32),
     /// A count of used things, or a list of free ones, is wrong.
     Free,
 }
@@ -109,7 +115,11 @@ impl<'f> Check<'f> {
                     self.used.insert(inode.number, (inode, kind));
                     match kind {
                         FileKind::Directory => self.report.directories += 1,
-                        FileKind::Regular => self.file(inode),
+                        FileKind::Regular => {
+                            self.report.files += 1;
+                            self.file(inode);
+                        }
+                        FileKind::Link => self.link(inode),
                     }
                 }
             }
@@ -121,9 +131,17 @@ impl<'f> Check<'f> {
         }
     }
 
+    /// A link stands for something, and its blocks are a file's.
+    fn link(&mut self, inode: Inode) {
+        self.report.links += 1;
+        if self.fs.link_target(self.cells, inode).is_err() {
+            self.wrong(Problem::Inode(inode.number.into()));
+        }
+        self.file(inode);
+    }
+
     /// Collects the blocks of one file.
     fn file(&mut self, inode: Inode) {
-        self.report.files += 1;
         let keep = inode.get(self.cells, Field::Size).div_ceil(BLOCK as u64);
         let mut count = 0;
         for index in 0..DIRECT {
@@ -186,7 +204,7 @@ impl<'f> Check<'f> {
                 self.wrong(Problem::Orphan(inode.number));
             }
             let links = inode.get(self.cells, Field::Links);
-            if (links > 0) != named || (kind == FileKind::Regular && links > 1) {
+            if (links > 0) != named || (kind != FileKind::Directory && links > 1) {
                 self.wrong(Problem::Count(inode.number));
             }
             let above =
@@ -301,19 +319,27 @@ impl<'f> Check<'f> {
         let mut found = HashSet::new();
         let all: Vec<Inode> = self.used.values().map(|&(inode, _)| inode).collect();
         for inode in all {
-            let mut owners = HashSet::new();
+            let (mut owners, mut locks) = (HashSet::new(), Vec::new());
             let mut next = inode.get(self.cells, Field::Openings);
             while next != 0 {
                 let Ok(at) = self.fs.layout.opening(next) else { return self.wrong(Problem::Opening(next)) };
                 let word = |field: usize| self.cells.word(at + field);
                 let fits = word(INODE) == u64::from(inode.number) && word(COUNT) > 0 && word(OWNER) != 0;
-                if !fits || !owners.insert(word(OWNER)) || !found.insert(next) {
+                if !fits || !owners.insert((word(OWNER), word(HOLDER))) || !found.insert(next) {
                     return self.wrong(Problem::Opening(next));
+                }
+                if word(HOLDER) != 0 {
+                    locks.push((word(OWNER), word(COUNT)));
                 }
                 next = word(NEXT);
             }
+            let exclusive = locks.iter().any(|&(_, kind)| kind != SHARED);
+            if locks.iter().any(|&(owner, _)| !owners.contains(&(owner, 0))) || exclusive && locks.len() > 1 {
+                return self.wrong(Problem::Locks(inode.number));
+            }
+            self.report.locks += locks.len() as u64;
         }
-        self.report.openings = found.len() as u64;
+        self.report.openings = found.len() as u64 - self.report.locks;
         let mut next = self.fs.counter(self.cells, Counter::FreeOpening);
         while next != 0 {
             let Ok(at) = self.fs.layout.opening(next) else { return self.wrong(Problem::Opening(next)) };

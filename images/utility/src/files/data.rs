@@ -43,6 +43,8 @@ impl FileSystem {
         match self.of_handle(view, handle)? {
             (inode, FileKind::Regular) => Ok(inode),
             (_, FileKind::Directory) => Err(Errno::ISDIR),
+            // No handle was ever given on a link.
+            (_, FileKind::Link) => Err(Errno::IO),
         }
     }
 

@@ -80,7 +80,7 @@ impl FileSystem {
     fn drain_step(&self, change: &mut Change<'_>, inode: Inode) -> Result<Step, Errno> {
         let kind = inode.kind(change)?.ok_or(Errno::IO)?;
         let unused = inode.get(change, Field::Links) == 0 && inode.get(change, Field::Openings) == 0;
-        if kind == FileKind::Regular {
+        if kind != FileKind::Directory {
             let size = if unused { 0 } else { inode.get(change, Field::Size) };
             let keep = size.div_ceil(BLOCK as u64);
             if self.drain_double(change, inode, keep)? == Step::More {

@@ -1,6 +1,7 @@
 //! Inodes: what a file or directory is, where its blocks are, and its name.
 //!
-//! There are no hard links, so an inode has one name or none, and holds it:
+//! There are no hard links (symbolic ones are inodes, whose content is a path), so
+//! an inode has one name or none, and holds it:
 //! directories have no tables of their own (see `names`).
 //!
 //! ```text
@@ -13,7 +14,7 @@
 //!        10  next with this hash (or next free inode)
 //!        11  previous in directory  12  next in directory
 //!        13  place in directory: increases along it
-//!        14  file: pointers, two a word: 34 direct, a table, a table of tables
+//!        14  file, link: pointers, two a word: 34 direct, a table, a table of tables
 //!            directory: first name, last name, next place
 //!        32  the name
 //! ```
@@ -65,6 +66,7 @@ const _: () = assert!(NAME * WORD + 256 == INODE);
 
 const REGULAR: u64 = 1;
 const DIRECTORY: u64 = 2;
+const LINK: u64 = 3;
 
 impl Inode {
     /// A field.
@@ -83,6 +85,7 @@ impl Inode {
             0 => Ok(None),
             REGULAR => Ok(Some(FileKind::Regular)),
             DIRECTORY => Ok(Some(FileKind::Directory)),
+            LINK => Ok(Some(FileKind::Link)),
             _ => Err(Errno::IO),
         }
     }
@@ -133,6 +136,13 @@ impl Inode {
         }
     }
 
+    /// Changes its permission bits.
+    pub fn set_mode(self, change: &mut Change<'_>, mode: u16) {
+        const MODE: u64 = 0xffff << 8;
+        let state = self.get(change, Field::State);
+        self.set(change, Field::State, state & !MODE | u64::from(mode) << 8);
+    }
+
     /// Makes it free; from now on handles on it are stale.
     pub fn retire(self, change: &mut Change<'_>) {
         let generation = self.generation(change).wrapping_add(1).max(1);
@@ -152,6 +162,7 @@ pub(super) fn state(kind: FileKind, mode: u16) -> u64 {
     let kind = match kind {
         FileKind::Regular => REGULAR,
         FileKind::Directory => DIRECTORY,
+        FileKind::Link => LINK,
     };
     kind | u64::from(mode) << 8
 }

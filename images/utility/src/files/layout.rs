@@ -11,7 +11,7 @@
 //!   counters     blocks and inodes used, free lists,       a cache line
 //!                the inode that is being drained
 //!   completed    replies of completed requests             (shared::Completed)
-//!   openings     who holds which file open                 32 bytes each
+//!   openings     who holds which file open, or locked      64 bytes each
 //!   buckets      hash table of all names: an inode each    8 bytes each
 //!   inodes       with their names                          512 bytes each
 //!   summary      a bit per word of the bitmap: it is full
@@ -33,7 +33,7 @@ pub const BLOCK: usize = 4096;
 /// Bytes of an inode.
 pub(super) const INODE: usize = 512;
 /// Bytes of an opening.
-pub(super) const OPENING: usize = 32;
+pub(super) const OPENING: usize = 64;
 /// Most words that one transaction changes: what releasing all blocks of one
 /// pointer table may take (see `drain`), with room to spare.
 pub(super) const TRANSACTION: usize = 4096;

@@ -13,7 +13,7 @@
 //!                 ▼
 //!   operations  open, close, make, remove, rename        data  read, write, cut
 //!      │            │                                       │
-//!    path         openings   who holds what open           map   file part -> block
+//!    path         openings   who has what open, locked  map   file part -> block
 //!      │            │                                       │
 //!    names        drain ─────── gives back what is not ── space  free blocks, inodes
 //!      └────────────┴── inode   needed any more ────────────┘
@@ -26,7 +26,8 @@
 //!   its end, or is a table of its pointers;
 //! * every inode is free, or has one name in one directory, or no name and at
 //!   least one opening; only the root has neither;
-//! * every name is found by its hash, and in its directory's list.
+//! * every name is found by its hash, and in its directory's list;
+//! * a file's locks exclude each other, and are of clients that have it open.
 //!
 //! What stands in the region is never trusted: numbers are checked where they
 //! become offsets (`layout`), walks have a bound, and what contradicts
@@ -60,13 +61,14 @@ use kernel::errno::Errno;
 use kernel::protocol::files::{FileKind, Reply, Request, Response};
 use kernel::protocol::{Incarnation, decode, encode};
 use layout::{Counter, Layout, TABLES, TRANSACTION};
+use path::Links;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use transport::memory::{SharedMemory, WORD};
 
 /// First word of a formatted region.
-const MAGIC: u64 = u64::from_le_bytes(*b"CYfiles\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"CYfiles\x02");
 
 /// Why a region cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,9 +162,19 @@ impl FileSystem {
                 let bytes = self.tables.read(read)?;
                 Ok(Reply::Data(&buffer[..bytes]))
             }
-            Request::Stat { .. } | Request::StatHandle { .. } | Request::List { .. } | Request::Space => {
-                self.tables.read(|cells| self.look(cells, &request))
+            Request::ReadLink { path } => {
+                let read = |cells: &Cells| self.link_at(cells, path);
+                Ok(put(self.tables.read(read)?, buffer))
             }
+            Request::Canonical { path } => {
+                let read = |cells: &Cells| self.canonical(cells, path);
+                Ok(put(self.tables.read(read)?, buffer))
+            }
+            Request::Stat { .. }
+            | Request::StatLink { .. }
+            | Request::StatHandle { .. }
+            | Request::List { .. }
+            | Request::Space => self.tables.read(|cells| self.look(cells, &request)),
             _ => self.change(caller, request_id, &request, now_ns),
         }
     }
@@ -191,12 +203,11 @@ impl FileSystem {
     /// Answers what changes nothing.
     fn look(&self, view: &impl View, request: &Request<'_>) -> Response<'static> {
         match *request {
-            Request::Stat { path } => {
-                self.resolve(view, path)?.existing(view)?.status(view).map(Reply::Status)
-            }
+            Request::Stat { path } => self.status_at(view, path, Links::Follow),
+            Request::StatLink { path } => self.status_at(view, path, Links::FollowBeforeSlash),
             Request::StatHandle { handle } => self.of_handle(view, handle)?.0.status(view).map(Reply::Status),
             Request::List { handle, cookie } => match self.of_handle(view, handle)? {
-                (_, FileKind::Regular) => Err(Errno::NOTDIR),
+                (_, FileKind::Regular | FileKind::Link) => Err(Errno::NOTDIR),
                 (directory, FileKind::Directory) => {
                     let (entries, next) = self.list_names(view, directory, cookie)?;
                     Ok(Reply::Entries { entries, next })
@@ -204,6 +215,19 @@ impl FileSystem {
             },
             Request::Space => Ok(self.space(view)),
             _ => Err(Errno::NOSYS),
+        }
+    }
+
+    fn status_at(&self, view: &impl View, path: &[u8], links: Links) -> Response<'static> {
+        self.resolve(view, path, links)?.existing(view)?.status(view).map(Reply::Status)
+    }
+
+    /// What the link at `path` stands for.
+    fn link_at(&self, view: &impl View, path: &[u8]) -> Result<Vec<u8>, Errno> {
+        let inode = self.resolve(view, path, Links::FollowBeforeSlash)?.existing(view)?;
+        match inode.kind(view)? {
+            Some(FileKind::Link) => self.link_target(view, inode),
+            _ => Err(Errno::INVAL),
         }
     }
 
@@ -255,6 +279,14 @@ impl FileSystem {
             Request::RemoveDirectory { path } => self.remove_directory(change, path, now_ns),
             Request::Unlink { path } => self.unlink(change, path, now_ns),
             Request::Rename { from, to } => self.rename(change, from, to, now_ns),
+            Request::MakeLink { target, path } => self.make_link(change, target, path, now_ns),
+            Request::SetStatus { path, mode, modified_ns } => {
+                self.set_status(change, path, mode, modified_ns)
+            }
+            Request::Lock { handle, holder, exclusive } => {
+                self.lock(change, client, handle, (holder, exclusive))
+            }
+            Request::Unlock { handle, holder } => self.unlock(change, client, handle, holder),
             _ => Err(Errno::NOSYS),
         }
     }
@@ -267,6 +299,13 @@ impl From<RecordError> for Errno {
             RecordError::TooLong => Errno::IO,
         }
     }
+}
+
+/// A reply of these bytes, which are put into the buffer.
+fn put(bytes: Vec<u8>, buffer: &mut Vec<u8>) -> Reply<'_> {
+    buffer.clear();
+    buffer.extend_from_slice(&bytes);
+    Reply::Data(buffer)
 }
 
 /// A recorded reply, out of the region.

@@ -5,11 +5,11 @@
 
 use super::FileSystem;
 use super::inode::{Field, Inode};
-use super::path::{Last, Place};
+use super::path::{Last, Links, Place};
 use crate::shared::tables::Change;
 use kernel::errno::Errno;
 use kernel::protocol::Incarnation;
-use kernel::protocol::files::{FileKind, Handle, OpenFlags, Reply};
+use kernel::protocol::files::{FileKind, Handle, MAX_PATH, OpenFlags, Reply};
 
 type Outcome = Result<Reply<'static>, Errno>;
 
@@ -26,8 +26,10 @@ impl FileSystem {
         if flags.contains(OpenFlags::CREATE | OpenFlags::DIRECTORY) {
             return Err(Errno::INVAL);
         }
-        let place = self.resolve(change, path)?;
-        let inode = match (place.found, place.last) {
+        // A link is not what is to be made anew.
+        let anew = flags.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE);
+        let place = self.resolve(change, path, if anew { Links::Keep } else { Links::Follow })?;
+        let inode = match (place.found, &place.last) {
             (None, Last::Name(name)) if flags.contains(OpenFlags::CREATE) => {
                 if place.slash {
                     return Err(Errno::ISDIR);
@@ -96,8 +98,8 @@ impl FileSystem {
         mode: u16,
         now_ns: u64,
     ) -> Outcome {
-        let place = self.resolve(change, path)?;
-        match (place.found, place.last) {
+        let place = self.resolve(change, path, Links::Keep)?;
+        match (place.found, &place.last) {
             (None, Last::Name(name)) => {
                 self.make(change, place.directory, name, (FileKind::Directory, mode), now_ns)?;
                 Ok(Reply::Done)
@@ -106,9 +108,59 @@ impl FileSystem {
         }
     }
 
+    /// Makes a symbolic link.
+    pub(super) fn make_link(
+        &self,
+        change: &mut Change<'_>,
+        target: &[u8],
+        path: &[u8],
+        now_ns: u64,
+    ) -> Outcome {
+        if target.is_empty() {
+            return Err(Errno::NOENT);
+        }
+        if target.len() > MAX_PATH {
+            return Err(Errno::NAMETOOLONG);
+        }
+        if target.contains(&0) {
+            return Err(Errno::INVAL);
+        }
+        let place = self.resolve(change, path, Links::Keep)?;
+        match (place.found, &place.last) {
+            (None, Last::Name(_)) if place.slash => Err(Errno::NOENT),
+            (None, Last::Name(name)) => {
+                let link = self.make(change, place.directory, name, (FileKind::Link, 0o777), now_ns)?;
+                // The block is nobody's until the transaction is committed.
+                let (block, _) = self.need_block(change, link, 0)?;
+                change.cells().write_bytes(self.layout.block(block)?, target);
+                link.set(change, Field::Size, target.len() as u64);
+                Ok(Reply::Done)
+            }
+            _ => Err(Errno::EXIST),
+        }
+    }
+
+    /// Changes what is recorded of a file, beside its contents.
+    pub(super) fn set_status(
+        &self,
+        change: &mut Change<'_>,
+        path: &[u8],
+        mode: Option<u16>,
+        modified_ns: Option<u64>,
+    ) -> Outcome {
+        let inode = self.resolve(change, path, Links::Follow)?.existing(change)?;
+        if let Some(mode) = mode {
+            inode.set_mode(change, mode);
+        }
+        if let Some(modified_ns) = modified_ns {
+            inode.set(change, Field::Modified, modified_ns);
+        }
+        Ok(Reply::Done)
+    }
+
     /// Removes an empty directory.
     pub(super) fn remove_directory(&self, change: &mut Change<'_>, path: &[u8], now_ns: u64) -> Outcome {
-        let place = self.resolve(change, path)?;
+        let place = self.resolve(change, path, Links::Keep)?;
         match place.last {
             Last::Name(_) => {}
             Last::Root => return Err(Errno::BUSY),
@@ -128,9 +180,9 @@ impl FileSystem {
         Ok(Reply::Done)
     }
 
-    /// Removes a file's name.
+    /// Removes the name of a file or of a link.
     pub(super) fn unlink(&self, change: &mut Change<'_>, path: &[u8], now_ns: u64) -> Outcome {
-        let place = self.resolve(change, path)?;
+        let place = self.resolve(change, path, Links::Keep)?;
         let inode = place.existing(change)?;
         if inode.is_directory(change)? {
             return Err(Errno::ISDIR);
@@ -149,8 +201,9 @@ impl FileSystem {
 
     /// Moves a file or directory, over what is there if that may be replaced.
     pub(super) fn rename(&self, change: &mut Change<'_>, from: &[u8], to: &[u8], now_ns: u64) -> Outcome {
-        let (from, to) = (self.resolve(change, from)?, self.resolve(change, to)?);
-        let (Last::Name(_), Last::Name(name)) = (from.last, to.last) else {
+        let [from, to] = [from, to].map(|path| self.resolve(change, path, Links::Keep));
+        let (from, to) = (from?, to?);
+        let (Last::Name(_), Last::Name(name)) = (&from.last, &to.last) else {
             return Err(Errno::BUSY);
         };
         let inode = from.existing(change)?;

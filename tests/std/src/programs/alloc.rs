@@ -24,7 +24,7 @@ fn many() {
     say("bytes in them", blocks.iter().map(Vec::len).sum::<usize>());
     let mut kept = Vec::new();
     while let Some(block) = blocks.pop() {
-        if blocks.len() % 3 == 0 {
+        if blocks.len().is_multiple_of(3) {
             kept.push(block);
         }
     }

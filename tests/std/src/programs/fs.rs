@@ -246,7 +246,7 @@ fn unlinked_but_open() -> Outcome {
 
 fn a_large_file() -> Outcome {
     let name = path("a large file");
-    let block: Vec<u8> = (0..1_000_003u32).map(|i| (i * i >> 7) as u8).collect();
+    let block: Vec<u8> = (0..1_000_003u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
     let mut file = File::create(&name)?;
     for _ in 0..3 {
         file.write_all(&block)?;

@@ -82,11 +82,19 @@ impl Client {
 
     /// Reads everything below a path.
     fn walk(&mut self, path: &str, tree: &mut Vec<(String, Status, Vec<u8>)>) {
+        let answer = self.ask(&Request::StatLink { path: path.as_bytes() });
+        if let Ok(Reply::Status(status)) = answer.reply
+            && status.kind == FileKind::Link
+        {
+            let target = self.ask(&Request::ReadLink { path: path.as_bytes() }).data;
+            return tree.push((path.to_string(), status, target));
+        }
         let request = Request::Open { path: path.as_bytes(), flags: OpenFlags::READ, mode: 0 };
         let Ok(Reply::Opened { handle, status }) = self.ask(&request).reply else { panic!() };
         let answer = match status.kind {
             FileKind::Regular => self.ask(&Request::Read { handle, offset: 0, length: u32::MAX }),
             FileKind::Directory => self.ask(&Request::List { handle, cookie: 0 }),
+            FileKind::Link => panic!("a link was opened"),
         };
         tree.push((path.to_string(), status, answer.data));
         if let Ok(Reply::Entries { entries, .. }) = answer.reply {
@@ -169,6 +177,34 @@ fn data_survives_every_kill() {
 }
 
 #[test]
+fn links_and_locks_survive_every_kill() {
+    let link = |target: &str, path: &str| Op::MakeLink { target: target.to_string(), path: path.to_string() };
+    let lock = |slot, holder, exclusive| Op::Lock { slot, holder, exclusive };
+    let kills = kill_everywhere(&[
+        link("b", "/a"),
+        create("/a", 0),
+        write(0, None, 40),
+        link("/a", "/b2"),
+        open("/b2", OpenFlags::WRITE, 1),
+        lock(0, 1, false),
+        lock(1, 2, false),
+        lock(1, 2, true),
+        Op::Unlock { slot: 0, holder: 1 },
+        lock(1, 2, true),
+        lock(0, 1, false),
+        rename("/b2", "/c"),
+        Op::Unlink { path: "/a".to_string() },
+        Op::Unlink { path: "/b".to_string() },
+        Op::Close { slot: 0 },
+        Op::Close { slot: 1 },
+        link("loop", "/loop"),
+        create("/loop", 2),
+    ]);
+    println!("links and locks: killed at each of {kills} stores");
+    assert!(kills > 500);
+}
+
+#[test]
 fn a_long_cut_is_continued_after_every_kill() {
     // Tables of pointers are cleared when they are made, which is many stores
     // that all look the same: only the cut is killed everywhere.
@@ -226,6 +262,9 @@ fn the_dead_are_forgotten_after_every_kill() {
         for path in ["/a", "/b", "/c"] {
             let file = bench.create(path);
             bench.write(file, 0, b"content").unwrap();
+            for holder in [1, 2] {
+                bench.done(Request::Lock { handle: file, holder, exclusive: false }).unwrap();
+            }
             bench.unlink(path).unwrap();
         }
         let cells = Cells::new(bench.memory.clone()).with_fuse(Fuse::after(stores));

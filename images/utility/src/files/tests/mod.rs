@@ -2,6 +2,8 @@
 
 mod crash;
 mod hostile;
+mod links;
+mod locks;
 mod model;
 mod operations;
 mod script;
@@ -134,6 +136,27 @@ impl Bench {
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), Errno> {
         self.done(Request::Rename { from: from.as_bytes(), to: to.as_bytes() })
+    }
+
+    fn link(&mut self, target: &str, path: &str) -> Result<(), Errno> {
+        self.done(Request::MakeLink { target: target.as_bytes(), path: path.as_bytes() })
+    }
+
+    fn read_link(&mut self, path: &str) -> Result<String, Errno> {
+        let answer = self.ask(Request::ReadLink { path: path.as_bytes() });
+        answer.reply.map(|_| String::from_utf8(answer.data).unwrap())
+    }
+
+    fn canonical(&mut self, path: &str) -> Result<String, Errno> {
+        let answer = self.ask(Request::Canonical { path: path.as_bytes() });
+        answer.reply.map(|_| String::from_utf8(answer.data).unwrap())
+    }
+
+    fn kind(&mut self, path: &str) -> Result<FileKind, Errno> {
+        match self.ask(Request::StatLink { path: path.as_bytes() }).reply? {
+            Reply::Status(status) => Ok(status.kind),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// All names of a directory, in the order in which they are listed.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 enum Content {
     File(Vec<u8>),
     Directory(BTreeMap<String, u32>),
+    Link(String),
 }
 
 #[derive(Clone, Debug)]
@@ -33,28 +34,30 @@ struct Model {
     nodes: HashMap<u32, Node>,
     next: u32,
     slots: [Option<u32>; SLOTS],
+    /// By node and holder: whether nobody else may have one.
+    locks: HashMap<(u32, u64), bool>,
 }
 
-/// Parent, last part (`None` for the root, `.` and `..`), what is there.
-type Place = (u32, Option<String>, Option<u32>);
+/// Parent, last part (`None` for the root, `.` and `..`), what is there, and whether a slash follows.
+type Place = (u32, Option<String>, Option<u32>, bool);
 
 impl Model {
     fn new() -> Self {
         let root = Node { content: Content::Directory(BTreeMap::new()), parent: 0, named: true };
-        Self { nodes: HashMap::from([(0, root)]), next: 1, slots: [None; SLOTS] }
+        Self { nodes: HashMap::from([(0, root)]), next: 1, slots: [None; SLOTS], locks: HashMap::new() }
     }
 
     fn names(&self, node: u32) -> Option<&BTreeMap<String, u32>> {
         match &self.nodes[&node].content {
             Content::Directory(names) => Some(names),
-            Content::File(_) => None,
+            Content::File(_) | Content::Link(_) => None,
         }
     }
 
     fn names_mut(&mut self, node: u32) -> &mut BTreeMap<String, u32> {
         match &mut self.nodes.get_mut(&node).unwrap().content {
             Content::Directory(names) => names,
-            Content::File(_) => panic!(),
+            Content::File(_) | Content::Link(_) => panic!(),
         }
     }
 
@@ -62,29 +65,56 @@ impl Model {
         match &mut self.nodes.get_mut(&self.slots[slot].unwrap()).unwrap().content {
             Content::File(bytes) => Ok(bytes),
             Content::Directory(_) => Err(Errno::ISDIR),
+            Content::Link(_) => panic!(),
         }
     }
 
-    fn resolve(&self, path: &str) -> Result<Place, Errno> {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let Some((last, before)) = parts.split_last() else { return Ok((0, None, Some(0))) };
-        let step = |at: u32, part: &str| match part {
-            "." => Some(at),
-            ".." => Some(self.nodes[&at].parent),
-            name => self.names(at).unwrap().get(name).copied(),
+    fn resolve(&self, path: &str, links: Links) -> Result<Place, Errno> {
+        let last = match links {
+            Links::Follow => true,
+            Links::FollowBeforeSlash => path.ends_with('/'),
+            Links::Keep => false,
         };
-        let mut at = 0;
+        let (parent, name, found, slash) = self.walk(0, path, last, &mut 0)?;
+        Ok((parent, name, found, slash || path.ends_with('/')))
+    }
+
+    /// What a path leads to from a directory on; links are walked from where they stand.
+    fn walk(&self, mut at: u32, path: &str, follow: bool, links: &mut usize) -> Result<Place, Errno> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let Some((last, before)) = parts.split_last() else { return Ok((0, None, Some(0), false)) };
         for part in before {
-            at = step(at, part).ok_or(Errno::NOENT)?;
+            let found = self.step(at, part, true, links)?.2;
+            at = found.ok_or(Errno::NOENT)?;
             self.names(at).ok_or(Errno::NOTDIR)?;
         }
-        let name = (*last != "." && *last != "..").then(|| (*last).to_string());
-        Ok((at, name, step(at, last)))
+        self.step(at, last, follow, links)
     }
 
-    fn existing(&self, path: &str) -> Result<u32, Errno> {
-        let node = self.resolve(path)?.2.ok_or(Errno::NOENT)?;
-        if path.ends_with('/') && self.names(node).is_none() { Err(Errno::NOTDIR) } else { Ok(node) }
+    fn step(&self, at: u32, part: &str, follow: bool, links: &mut usize) -> Result<Place, Errno> {
+        let found = match part {
+            "." => return Ok((at, None, Some(at), false)),
+            ".." => return Ok((at, None, Some(self.nodes[&at].parent), false)),
+            name => self.names(at).unwrap().get(name).copied(),
+        };
+        match found.map(|found| &self.nodes[&found].content) {
+            Some(Content::Link(target)) if follow => {
+                *links += 1;
+                if *links > 40 {
+                    return Err(Errno::LOOP);
+                }
+                let start = if target.starts_with('/') { 0 } else { at };
+                let (parent, name, found, slash) = self.walk(start, target, true, links)?;
+                Ok((parent, name, found, slash || target.ends_with('/')))
+            }
+            _ => Ok((at, Some(part.to_string()), found, false)),
+        }
+    }
+
+    fn existing(&self, path: &str, links: Links) -> Result<u32, Errno> {
+        let (.., found, slash) = self.resolve(path, links)?;
+        let node = found.ok_or(Errno::NOENT)?;
+        if slash && self.names(node).is_none() { Err(Errno::NOTDIR) } else { Ok(node) }
     }
 
     fn make(&mut self, parent: u32, name: String, content: Content) -> u32 {
@@ -104,6 +134,7 @@ impl Model {
         let Node { content, named, .. } = &self.nodes[&node];
         match content {
             Content::File(bytes) => Said::Status(false, bytes.len() as u64, u32::from(*named)),
+            Content::Link(target) => Said::Status(false, target.len() as u64, u32::from(*named)),
             Content::Directory(names) => {
                 let below = names.values().filter(|&&node| self.names(node).is_some()).count();
                 Said::Status(true, names.len() as u64 * 512, if *named { 2 + below as u32 } else { 0 })
@@ -115,7 +146,7 @@ impl Model {
         match op {
             Op::Open { path, flags, slot } => self.open(path, *flags, *slot),
             Op::Close { slot } => {
-                self.slots[*slot] = None;
+                self.close(*slot);
                 Ok(Said::Done)
             }
             Op::Read { slot, offset, length } => {
@@ -138,14 +169,15 @@ impl Model {
                 self.bytes(*slot)?.resize(*size as usize, 0);
                 Ok(Said::Done)
             }
-            Op::Stat { path } => Ok(self.status(self.existing(path)?)),
+            Op::Stat { path } => Ok(self.status(self.existing(path, Links::Follow)?)),
+            Op::StatLink { path } => Ok(self.status(self.existing(path, Links::FollowBeforeSlash)?)),
             Op::StatHandle { slot } => Ok(self.status(self.slots[*slot].unwrap())),
             Op::List { slot } => {
                 let names = self.names(self.slots[*slot].unwrap()).ok_or(Errno::NOTDIR)?;
                 Ok(Said::Names(names.keys().cloned().collect()))
             }
-            Op::MakeDirectory { path } => match self.resolve(path)? {
-                (parent, Some(name), None) => {
+            Op::MakeDirectory { path } => match self.resolve(path, Links::Keep)? {
+                (parent, Some(name), None, _) => {
                     self.make(parent, name, Content::Directory(BTreeMap::new()));
                     Ok(Said::Done)
                 }
@@ -153,29 +185,80 @@ impl Model {
             },
             Op::RemoveDirectory { path } => self.remove_directory(path),
             Op::Unlink { path } => {
-                let node = self.existing(path)?;
+                let node = self.existing(path, Links::Keep)?;
                 if self.names(node).is_some() {
                     return Err(Errno::ISDIR);
                 }
-                let (parent, name, _) = self.resolve(path)?;
+                let (parent, name, ..) = self.resolve(path, Links::Keep)?;
                 self.remove(parent, &name.unwrap());
                 Ok(Said::Done)
             }
             Op::Rename { from, to } => self.rename(from, to),
+            Op::MakeLink { target, .. } if target.is_empty() => Err(Errno::NOENT),
+            Op::MakeLink { target, path } => match self.resolve(path, Links::Keep)? {
+                (_, Some(_), None, true) => Err(Errno::NOENT),
+                (parent, Some(name), None, _) => {
+                    self.make(parent, name, Content::Link(target.clone()));
+                    Ok(Said::Done)
+                }
+                _ => Err(Errno::EXIST),
+            },
+            Op::ReadLink { path } => {
+                match &self.nodes[&self.existing(path, Links::FollowBeforeSlash)?].content {
+                    Content::Link(target) => Ok(Said::Data(target.clone().into_bytes())),
+                    _ => Err(Errno::INVAL),
+                }
+            }
+            Op::Canonical { path } => Ok(Said::Data(self.canonical(self.existing(path, Links::Follow)?))),
+            Op::Lock { slot, holder, exclusive } => {
+                let node = self.slots[*slot].unwrap();
+                let mut others = self.locks.iter().filter(|((on, by), _)| *on == node && by != holder);
+                if others.any(|(_, theirs)| *exclusive || *theirs) {
+                    return Err(Errno::AGAIN);
+                }
+                self.locks.insert((node, *holder), *exclusive);
+                Ok(Said::Done)
+            }
+            Op::Unlock { slot, holder } => {
+                self.locks.remove(&(self.slots[*slot].unwrap(), *holder));
+                Ok(Said::Done)
+            }
         }
+    }
+
+    /// A client's locks end with its last handle on their file.
+    fn close(&mut self, slot: usize) {
+        if let Some(node) = self.slots[slot].take()
+            && !self.slots.contains(&Some(node))
+        {
+            self.locks.retain(|(on, _), _| *on != node);
+        }
+    }
+
+    fn canonical(&self, node: u32) -> Vec<u8> {
+        if node == 0 {
+            return b"/".to_vec();
+        }
+        let parent = self.nodes[&node].parent;
+        let names = self.names(parent).unwrap();
+        let name = names.iter().find(|(_, named)| **named == node).unwrap().0;
+        let above = if parent == 0 { Vec::new() } else { self.canonical(parent) };
+        [&above[..], b"/", name.as_bytes()].concat()
     }
 
     fn open(&mut self, path: &str, flags: OpenFlags, slot: usize) -> Result<Said, Errno> {
         let create = flags.contains(OpenFlags::CREATE);
-        let node = match self.resolve(path)? {
-            (_, Some(_), None) if create && path.ends_with('/') => return Err(Errno::ISDIR),
-            (parent, Some(name), None) if create => self.make(parent, name, Content::File(Vec::new())),
-            _ if create && flags.contains(OpenFlags::EXCLUSIVE) => return Err(Errno::EXIST),
-            _ => self.existing(path)?,
+        let anew = create && flags.contains(OpenFlags::EXCLUSIVE);
+        let node = match self.resolve(path, if anew { Links::Keep } else { Links::Follow })? {
+            (_, Some(_), None, true) if create => return Err(Errno::ISDIR),
+            (parent, Some(name), None, _) if create => self.make(parent, name, Content::File(Vec::new())),
+            _ if anew => return Err(Errno::EXIST),
+            _ => self.existing(path, Links::Follow)?,
         };
         match &mut self.nodes.get_mut(&node).unwrap().content {
             Content::Directory(_) if create || flags.contains(OpenFlags::WRITE) => return Err(Errno::ISDIR),
             Content::Directory(_) => {}
+            Content::Link(_) => panic!(),
             Content::File(_) if flags.contains(OpenFlags::DIRECTORY) => return Err(Errno::NOTDIR),
             Content::File(bytes) if flags.contains(OpenFlags::TRUNCATE) => bytes.clear(),
             Content::File(_) => {}
@@ -185,7 +268,7 @@ impl Model {
     }
 
     fn remove_directory(&mut self, path: &str) -> Result<Said, Errno> {
-        let (parent, name, node) = self.resolve(path)?;
+        let (parent, name, node, _) = self.resolve(path, Links::Keep)?;
         let Some(name) = name else {
             let last = path.split('/').rfind(|part| !part.is_empty());
             return Err(match last {
@@ -203,9 +286,10 @@ impl Model {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<Said, Errno> {
-        let ((old, old_name, _), (new, new_name, victim)) = (self.resolve(from)?, self.resolve(to)?);
+        let ((old, old_name, ..), (new, new_name, victim, _)) =
+            (self.resolve(from, Links::Keep)?, self.resolve(to, Links::Keep)?);
         let (Some(old_name), Some(new_name)) = (old_name, new_name) else { return Err(Errno::BUSY) };
-        let node = self.existing(from)?;
+        let node = self.existing(from, Links::Keep)?;
         let directory = self.names(node).is_some();
         if to.ends_with('/') && !directory {
             return Err(Errno::NOTDIR);
@@ -262,7 +346,7 @@ fn compare(ops: &[Op], activities: u16) {
             && let Some(handle) = handles[*slot].take()
         {
             bench.close(handle);
-            model.slots[*slot] = None;
+            model.close(*slot);
         }
         let Some(answer) = with_request(op, &handles, |request| bench.ask(request)) else { continue };
         note(op, &answer, &mut handles);
@@ -272,7 +356,8 @@ fn compare(ops: &[Op], activities: u16) {
     bench.fs[0].forget(first(CLIENT));
     let report = bench.check();
     let named = model.nodes.values().filter(|node| node.named).count();
-    assert_eq!((report.openings, report.files + report.directories), (0, named as u64));
+    let all = report.files + report.directories + report.links;
+    assert_eq!((report.openings, report.locks, all), (0, 0, named as u64));
 }
 
 proptest! {

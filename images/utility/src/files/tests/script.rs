@@ -21,6 +21,12 @@ pub enum Op {
     RemoveDirectory { path: String },
     Unlink { path: String },
     Rename { from: String, to: String },
+    MakeLink { target: String, path: String },
+    ReadLink { path: String },
+    StatLink { path: String },
+    Canonical { path: String },
+    Lock { slot: usize, holder: u64, exclusive: bool },
+    Unlock { slot: usize, holder: u64 },
 }
 
 /// What is written by a `Write` with this seed.
@@ -53,6 +59,16 @@ pub fn with_request<T>(
         Op::RemoveDirectory { path } => Request::RemoveDirectory { path: path.as_bytes() },
         Op::Unlink { path } => Request::Unlink { path: path.as_bytes() },
         Op::Rename { from, to } => Request::Rename { from: from.as_bytes(), to: to.as_bytes() },
+        Op::MakeLink { target, path } => {
+            Request::MakeLink { target: target.as_bytes(), path: path.as_bytes() }
+        }
+        Op::ReadLink { path } => Request::ReadLink { path: path.as_bytes() },
+        Op::StatLink { path } => Request::StatLink { path: path.as_bytes() },
+        Op::Canonical { path } => Request::Canonical { path: path.as_bytes() },
+        Op::Lock { slot, holder, exclusive } => {
+            Request::Lock { handle: handles[*slot]?, holder: *holder, exclusive: *exclusive }
+        }
+        Op::Unlock { slot, holder } => Request::Unlock { handle: handles[*slot]?, holder: *holder },
     }))
 }
 
@@ -72,6 +88,15 @@ fn path() -> impl Strategy<Value = String> {
     ];
     (prop::collection::vec(part, 1..4), prop::bool::weighted(0.1))
         .prop_map(|(parts, slash)| format!("/{}{}", parts.join("/"), if slash { "/" } else { "" }))
+}
+
+/// What a link stands for: from the root, or from its directory.
+fn target() -> impl Strategy<Value = String> {
+    prop_oneof![
+        path(),
+        path().prop_map(|path| path.trim_start_matches('/').to_string()),
+        prop::sample::select(vec!["..", ".", "a/../b", "../a"]).prop_map(String::from),
+    ]
 }
 
 fn flags() -> impl Strategy<Value = OpenFlags> {
@@ -113,5 +138,12 @@ pub fn op() -> impl Strategy<Value = Op> {
         2 => path().prop_map(|path| Op::RemoveDirectory { path }),
         2 => path().prop_map(|path| Op::Unlink { path }),
         4 => (path(), path()).prop_map(|(from, to)| Op::Rename { from, to }),
+        4 => (target(), path()).prop_map(|(target, path)| Op::MakeLink { target, path }),
+        1 => path().prop_map(|path| Op::ReadLink { path }),
+        1 => path().prop_map(|path| Op::StatLink { path }),
+        1 => path().prop_map(|path| Op::Canonical { path }),
+        2 => (slot(), 1..4_u64, any::<bool>())
+            .prop_map(|(slot, holder, exclusive)| Op::Lock { slot, holder, exclusive }),
+        1 => (slot(), 1..4_u64).prop_map(|(slot, holder)| Op::Unlock { slot, holder }),
     ]
 }

@@ -1,0 +1,44 @@
+//! What is measured on Cyanea and on Linux alike: the very same source, with
+//! `std` alone, by the same compiler for the same processor.
+//!
+//! [`measure`] prints `name: number` lines. Numbers are nanoseconds of a loop, or
+//! of one switch or handoff; names that end in `-sum` are what a loop computed.
+//!
+//! * [`loops`]: integers and floats, which call nothing.
+//! * [`threads`]: two threads that take turns.
+#![forbid(unsafe_code)]
+
+pub mod loops;
+pub mod threads;
+
+use std::time::Instant;
+
+/// What is measured: a name, and what does it.
+const LOOPS: [(&str, fn() -> u64); 2] = [("integer", loops::hashes), ("float", loops::planets)];
+const SWITCHES: [(&str, fn() -> f64); 4] = [
+    ("yield", threads::yields),
+    ("park", threads::parks),
+    ("condvar", threads::condvar),
+    ("channel", threads::channels),
+];
+
+/// Measures everything in turns. The first round only warms up.
+pub fn measure(rounds: usize) {
+    for round in 0..=rounds {
+        for (name, run) in LOOPS {
+            let start = Instant::now();
+            let sum = run();
+            let spent = start.elapsed().as_nanos();
+            if round > 0 {
+                println!("{name}: {spent}");
+                println!("{name}-sum: {sum}");
+            }
+        }
+        for (name, run) in SWITCHES {
+            let spent = run();
+            if round > 0 {
+                println!("{name}: {spent:.0}");
+            }
+        }
+    }
+}

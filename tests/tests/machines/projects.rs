@@ -1,0 +1,210 @@
+//! A user's own crates: from `cyanea new` to output, whatever they are made of.
+
+use rustix::process::Signal;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use tests::command::{Ended, Running};
+use tests::host::Host;
+use tests::root;
+
+/// How long a crate and what stands under it may take to be built, on a busy host.
+pub const BUILDING: Duration = Duration::from_secs(1200);
+
+/// The command, about to build something: where the images are built, so that
+/// `std` is not built once more.
+fn command(host: &Host, words: &[&str]) -> Command {
+    let mut command = host.command(words);
+    command.env("CYANEA_GUEST_TARGET_DIR", root().join("target/guest"));
+    command
+}
+
+fn call(host: &Host, words: &[&str]) -> Ended {
+    Running::start(command(host, words)).end_within(BUILDING)
+}
+
+/// The last line of what a command complains of, which is its own.
+fn complaint(ended: &Ended) -> &str {
+    assert_eq!(ended.code(), Some(1), "{}: {}{}", ended.line, ended.out, ended.err);
+    let last = ended.err.lines().last().unwrap_or_default();
+    last.strip_prefix("cyanea: ").unwrap_or_else(|| panic!("{}: no sentence: {}", ended.line, ended.err))
+}
+
+#[test]
+fn two_commands_from_nothing_to_output() {
+    let host = Host::new();
+    host.call(&["new", "hello"]).well();
+    let main = fs::read_to_string(host.folder().join("hello/src/main.rs")).unwrap();
+    assert_eq!(main.split_whitespace().collect::<String>(), "fnmain(){println!(\"hello\");}");
+    let ran = call(&host, &["run", "./hello"]);
+    assert_eq!(ran.well(), "hello\n");
+    // Its machine has ended with it.
+    assert!(host.is_quiet() && host.state("").read_dir().unwrap().next().is_none());
+    let image = host.folder().join("hello/target/cyanea/hello");
+    assert!(image.is_file());
+    // The same crate is one of the host's.
+    let cargo =
+        Command::new("cargo").args(["run", "--quiet"]).current_dir(host.folder().join("hello")).output();
+    let cargo = cargo.expect("cargo runs");
+    assert_eq!(
+        String::from_utf8_lossy(&cargo.stdout),
+        "hello\n",
+        "{}",
+        String::from_utf8_lossy(&cargo.stderr)
+    );
+}
+
+#[test]
+fn ctrl_c_ends_the_program_and_its_machine() {
+    let host = Host::new();
+    host.call(&["new", "endless"]).well();
+    let text = "fn main() {\n    println!(\"here\");\n    loop {\n        std::thread::park();\n    }\n}\n";
+    fs::write(host.folder().join("endless/src/main.rs"), text).unwrap();
+    call(&host, &["build", "endless"]).well();
+    let mut running = Running::start(command(&host, &["run", "./endless"]));
+    running.wait_for("here\n");
+    running.signal(Signal::INT);
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(130), "{}", ended.err);
+    assert!(host.is_quiet() && host.state("").read_dir().unwrap().next().is_none());
+}
+
+/// A crate of two binaries, one of several files, with a build script.
+fn ways(host: &Host) -> String {
+    host.call(&["new", "ways"]).well();
+    let file = |name: &str, text: &str| {
+        let path = host.folder().join("ways").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    file("build.rs", "fn main() { println!(\"cargo::rustc-env=GIVEN=by the build script\"); }\n");
+    file("src/part/mod.rs", "pub mod inner;\n");
+    file("src/part/inner.rs", "pub fn given() -> &'static str { crate::GIVEN }\n");
+    file(
+        "src/main.rs",
+        "#![forbid(unsafe_code)]\n//! Says what it is given, or fails.\nmod part;\n\
+         const GIVEN: &str = env!(\"GIVEN\");\n\
+         fn main() -> Result<(), String> {\n\
+             let me = cyanea::activity();\n\
+             let words: Vec<String> = std::env::args().collect();\n\
+             println!(\"{words:?} {} {} of {}\", part::inner::given(), me.index, me.count);\n\
+             if words.len() > 3 { Err(\"too much\".into()) } else { Ok(()) }\n}\n",
+    );
+    file(
+        "src/bin/second.rs",
+        "use std::process::ExitCode;\nfn main() -> ExitCode { ExitCode::from(cyanea::args().len() as u8) }\n",
+    );
+    file(
+        "src/bin/own.rs",
+        "fn main() {\n    #[cfg(target_os = \"hermit\")]\n    own::node();\n}\n\
+         #[cfg(target_os = \"hermit\")]\nmod own {\n    fn one() { println!(\"one\") }\n    \
+         fn two() { println!(\"two\") }\n    pub fn node() -> ! {\n        \
+         node::main(&[node::program!(\"one\", one), node::program!(\"two\", two)])\n    }\n}\n",
+    );
+    let manifest = host.folder().join("ways/Cargo.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(manifest, text + "\n[package.metadata.cyanea]\nnodes = [\"own\"]\n").unwrap();
+    "./ways".into()
+}
+
+#[test]
+fn a_crate_may_be_made_of_anything() {
+    let host = Host::new();
+    let folder = ways(&host);
+    let several = call(&host, &["run", &folder]);
+    assert_eq!(
+        complaint(&several),
+        "the crate ways has several binaries (own, second, ways); say which with --bin"
+    );
+    let ran = call(&host, &["run", "--activities", "2", "--bin", "ways", &folder, "a", "b c"]).well();
+    let mut lines: Vec<&str> = ran.lines().collect();
+    lines.sort_unstable();
+    let line = |index: u32| format!("[\"ways\", \"a\", \"b c\"] by the build script {index} of 2");
+    assert_eq!(lines, [line(0), line(1)]);
+    let failed = call(&host, &["run", "--bin", "ways", &folder, "--", "a", "--activities", "c"]);
+    assert_eq!(failed.code(), Some(1));
+    assert!(failed.err.contains("Error: \"too much\"\n"), "{}", failed.err);
+    let second = call(&host, &["run", "--bin", "second", &folder, "--", "1", "2", "3", "4", "5"]);
+    assert_eq!(second.code(), Some(5), "{}", second.err);
+    assert!(
+        complaint(&call(&host, &["run", "--bin", "third", &folder]))
+            .starts_with("the crate ways has no binary \"third\"; it has ")
+    );
+    own_node(&host, &folder);
+}
+
+/// A binary that chooses the programs itself, on a machine that stays.
+fn own_node(host: &Host, folder: &str) {
+    let built = call(host, &["build", folder, "--bin", "own"]).well();
+    assert_eq!(built, "own: ways/target/cyanea/own\n");
+    let refused = call(host, &["run", "--bin", "own", folder]);
+    assert!(complaint(&refused).contains("is a node image with programs of its own choice"));
+    host.file("own.toml", "[clusters.a]\nnodes = 1\n[images]\nnode = \"ways/target/cyanea/own\"\n");
+    host.call(&["up", "--detach", "own.toml"]).well();
+    let said = [host.call(&["run", "one"]), host.call(&["run", "two"]), host.call(&["run", "three"])];
+    host.call(&["down"]).well();
+    let [one, two, three] = said;
+    assert_eq!((&one.out[..], &two.out[..]), ("one\n", "two\n"));
+    assert_eq!(three.sentence(), "no program \"three\" on the nodes; there are: one, two, distance");
+}
+
+#[test]
+fn what_cannot_be_built_is_said() {
+    let host = Host::new();
+    let complains = |words: &[&str]| complaint(&call(&host, words)).to_owned();
+    assert_eq!(
+        complains(&["build"]),
+        "there is no crate in .: it has no Cargo.toml; `cyanea new NAME` makes one"
+    );
+    assert!(complains(&["new", "2x"]).starts_with("a crate cannot be called \"2x\": a name is made of "));
+    assert_eq!(complains(&["new", "node"]), "a crate cannot be called \"node\": that name is taken");
+    host.call(&["new", "wrong"]).well();
+    assert_eq!(complains(&["new", "wrong"]), "wrong is there already; choose another name, or remove it");
+
+    fs::write(host.folder().join("wrong/src/main.rs"), "fn main() { nothing() }\n").unwrap();
+    let failed = call(&host, &["run", "./wrong"]);
+    assert_eq!(complaint(&failed), "wrong was not built; why not is said above");
+    assert!(failed.err.contains("cannot find function `nothing` in this scope"), "{}", failed.err);
+    assert!(host.is_quiet());
+
+    let manifest = host.folder().join("wrong/Cargo.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let without: String =
+        text.lines().filter(|line| !line.starts_with("node = ")).map(|l| format!("{l}\n")).collect();
+    fs::write(&manifest, without).unwrap();
+    let sentence = complains(&["build", "wrong"]);
+    assert!(
+        sentence.starts_with("the crate wrong does not depend on `node`, which stands under it in a VM;")
+    );
+    let named = complains(&["run", "--machine", "m", "./wrong"]);
+    assert!(named.starts_with("a crate is run on a machine of its own, not on m;"), "{named}");
+}
+
+#[test]
+fn a_missing_tree_or_compiler_is_said() {
+    let host = Host::new();
+    host.call(&["new", "hello"]).well();
+    let with_tree = |tree: &Path| {
+        let mut command = command(&host, &["build", "hello"]);
+        command.env("CYANEA_SOURCE", tree);
+        complaint(&Running::start(command).end()).to_owned()
+    };
+    let gone = with_tree(Path::new("/gone"));
+    assert!(gone.ends_with("are not in /gone; name their folder with CYANEA_SOURCE"), "{gone}");
+    let tree = host.folder().join("tree");
+    for (file, text) in [
+        ("images/node/Cargo.toml", ""),
+        ("images/api/Cargo.toml", ""),
+        (
+            "scripts/guest",
+            "#!/bin/sh\necho 'guest: no Rust compiler with library source found; install it.' >&2\nexit 1\n",
+        ),
+    ] {
+        fs::create_dir_all(tree.join(file).parent().unwrap()).unwrap();
+        fs::write(tree.join(file), text).unwrap();
+    }
+    fs::set_permissions(tree.join("scripts/guest"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(with_tree(&tree), "no Rust compiler with library source found; install it.");
+}

@@ -1,0 +1,309 @@
+//! The scheduler's queues (`images/runtime/src/threads`), the very files, on
+//! cores that are played here: random programs, interrupts late or early, and
+//! what must hold whenever everything has settled.
+//!
+//! A step is what a core does under the scheduler's lock, so any order of steps
+//! is one that several cores can bring about.
+#![allow(dead_code, reason = "only a part of the runtime's modules is used here")]
+
+extern crate alloc;
+
+mod processor;
+mod threads;
+
+/// The runtime's clock.
+mod clock {
+    pub fn now_ns() -> u64 {
+        crate::processor::STATE.with_borrow(|state| state.now)
+    }
+}
+
+/// What programs name in comments.
+mod thread {
+    pub fn cancel() {}
+}
+
+use processor::{MOST, STATE, on_core};
+use std::sync::atomic::AtomicU32;
+use tests::input::Random;
+use threads::context::Context;
+use threads::list::Index;
+use threads::queues::{Affinity, Queues};
+use threads::stack::Stack;
+use threads::thread::{Own, Priority, Thread, Waiting};
+
+/// Longer than any thread is left waiting while a core is idle.
+const PATIENCE: u64 = 150_000;
+const STEPS: usize = 4000;
+
+/// A VM with some cores.
+struct Vm {
+    queues: Box<Queues>,
+    cores: usize,
+    online: Vec<bool>,
+}
+
+impl Vm {
+    fn new(cores: usize) -> Self {
+        STATE.with_borrow_mut(|state| *state = Default::default());
+        let online = (0..cores).map(|core| core == 0).collect();
+        Self { queues: Box::new(Queues::new()), cores, online }
+    }
+
+    fn spawn(&mut self, priority: Priority, preference: Option<usize>) -> Index {
+        let thread = Box::new(Thread {
+            own: Own::new(),
+            priority,
+            core: preference.unwrap_or_else(processor::cores::index),
+            begins_here: preference.is_some(),
+            links: Default::default(),
+            waiting: Waiting::No,
+            deadline: None,
+            ended: Box::new(AtomicU32::new(0)),
+            context: Context,
+            stack: Stack,
+        });
+        let (index, _) = self.queues.table.insert(thread).expect("there is room");
+        self.queues.place(index, if preference.is_some() { Affinity::Close } else { Affinity::None });
+        if self.queues.current().is_some() {
+            self.queues.set_timer();
+        }
+        index
+    }
+
+    fn make_room(&mut self) {
+        if self.queues.current().is_some() && self.queues.must_yield() {
+            self.queues.put_back();
+            self.queues.pick();
+        }
+    }
+
+    /// The end of an interrupt.
+    fn leave_interrupt(&mut self) {
+        if self.queues.must_yield() {
+            if self.queues.current().is_some() {
+                self.queues.put_back();
+            }
+            self.queues.pick();
+        }
+    }
+
+    /// Delivers what is due on a core; whether there was anything.
+    fn interrupt(&mut self, core: usize) -> bool {
+        let (called, timer) = STATE.with_borrow_mut(|state| state.due(core));
+        on_core(core, || {
+            if timer {
+                self.queues.on_timer();
+            }
+            if called {
+                self.queues.set_timer();
+            }
+            if timer || called {
+                self.leave_interrupt();
+            }
+        });
+        timer || called
+    }
+
+    /// Something that the thread running on this core does, if there is one.
+    fn act(&mut self, core: usize, random: &mut Random) {
+        on_core(core, || {
+            let Some(index) = self.queues.current() else { return };
+            let address = 64 * random.below(5) as usize;
+            let deadline = clock::now_ns() + random.below(1_000_000);
+            match random.below(10) {
+                0 | 1 => {
+                    self.queues.put_last();
+                    self.queues.pick();
+                }
+                2 => self.sleep(Waiting::Futex(address), None),
+                3 => self.sleep(Waiting::Futex(address), Some(deadline)),
+                4 => self.sleep(Waiting::Sleep, Some(deadline)),
+                5..8 => {
+                    self.queues.wake(address, 1 + random.below(3) as usize);
+                    self.make_room();
+                }
+                8 if self.queues.table.len() < 20 => {
+                    let preference = (random.below(2) == 0).then(|| random.below(self.cores as u64) as usize);
+                    self.spawn(priority(random), preference);
+                    self.make_room();
+                }
+                _ if self.queues.table.len() > 4 => {
+                    self.queues.own().current = None;
+                    self.queues.table.remove(index);
+                    self.queues.pick();
+                }
+                _ => self.set_priority(index, priority(random)),
+            }
+        });
+    }
+
+    fn sleep(&mut self, waiting: Waiting, deadline: Option<u64>) {
+        self.queues.wait(waiting, deadline);
+        self.queues.pick();
+    }
+
+    fn set_priority(&mut self, index: Index, priority: Priority) {
+        self.queues.table.get_mut(index).priority = priority;
+        self.queues.set_timer();
+        self.make_room();
+    }
+
+    fn pass(&mut self, nanoseconds: u64) {
+        STATE.with_borrow_mut(|state| state.now += nanoseconds);
+    }
+
+    /// Delivers what is due on all cores; whether there was anything.
+    fn interrupt_all(&mut self) -> bool {
+        let online = (0..self.cores).filter(|&core| self.online[core]).collect::<Vec<_>>();
+        online.into_iter().filter(|&core| self.interrupt(core)).count() > 0
+    }
+
+    /// Delivers all interrupts, for long enough that nobody's patience is left.
+    fn settle(&mut self) {
+        for _ in 0..2 {
+            let mut rounds = 0;
+            while self.interrupt_all() {
+                rounds += 1;
+                assert!(rounds < 100, "interrupts without end");
+            }
+            self.pass(PATIENCE);
+        }
+        while self.interrupt_all() {}
+    }
+
+    /// Who runs on each core that is there.
+    fn running(&mut self) -> Vec<Option<Index>> {
+        let cores = (0..self.cores).filter(|&core| self.online[core]).collect::<Vec<_>>();
+        cores.into_iter().map(|core| on_core(core, || self.queues.current())).collect()
+    }
+
+    /// What holds at any time.
+    fn check(&mut self) {
+        let running: Vec<Index> = self.running().into_iter().flatten().collect();
+        let mut ready = 0;
+        for index in self.queues.table.of(0).collect::<Vec<_>>() {
+            let runs = running.iter().filter(|&&other| other == index).count();
+            assert!(runs <= 1, "thread {index} runs on {runs} cores");
+            let waits = self.queues.table.get(index).waiting != Waiting::No;
+            assert!(runs == 0 || !waits, "thread {index} runs and waits");
+            ready += usize::from(runs == 0 && !waits);
+        }
+        assert_eq!(self.queues.ready(), ready, "as many are queued as are ready");
+    }
+
+    /// What holds when nothing is on its way.
+    fn check_settled(&mut self) {
+        self.check();
+        let running = self.running();
+        let threads: Vec<Index> = self.queues.table.of(0).collect();
+        let waits = |vm: &Self, index: Index| vm.queues.table.get(index).waiting != Waiting::No;
+        for index in threads.into_iter().filter(|index| !running.contains(&Some(*index))) {
+            let thread = self.queues.table.get(index);
+            if waits(self, index) {
+                assert!(thread.deadline.is_none_or(|at| at > clock::now_ns()), "thread {index} overslept");
+                continue;
+            }
+            let begins_elsewhere = thread.begins_here && !self.online[thread.core];
+            for (core, other) in running.iter().enumerate() {
+                let urgency = other.map(|other| self.queues.table.get(other).priority);
+                assert!(
+                    begins_elsewhere || urgency.is_some_and(|urgency| urgency >= thread.priority),
+                    "thread {index} ({:?}) is ready on core {}, {}, core {core} runs {urgency:?}",
+                    thread.priority,
+                    thread.core,
+                    thread.begins_here,
+                );
+            }
+        }
+    }
+}
+
+fn priority(random: &mut Random) -> Priority {
+    [Priority::Low, Priority::Normal, Priority::Normal, Priority::High][random.below(4) as usize]
+}
+
+#[test]
+fn no_core_is_idle_while_a_thread_is_ready() {
+    let mut random = Random::seeded();
+    for cores in [1, 2, 3, MOST] {
+        let mut vm = Vm::new(cores);
+        on_core(0, || {
+            for _ in 0..6 {
+                vm.spawn(priority(&mut random), None);
+            }
+            vm.queues.pick();
+        });
+        for _ in 0..STEPS {
+            let core = random.below(cores as u64) as usize;
+            match random.below(12) {
+                _ if !vm.online[core] => {
+                    vm.online[core] = true;
+                    on_core(core, || {
+                        vm.queues.join();
+                        vm.queues.pick();
+                    });
+                }
+                0 => vm.pass(random.below(200_000)),
+                1 => vm.pass(random.below(20_000_000)),
+                2..5 => drop(vm.interrupt(core)),
+                5 => {
+                    vm.settle();
+                    vm.check_settled();
+                }
+                _ => vm.act(core, &mut random),
+            }
+            vm.check();
+        }
+    }
+}
+
+#[test]
+fn a_thread_that_sleeps_stays_where_it_was_and_nothing_else_ticks() {
+    let mut vm = Vm::new(4);
+    for core in 1..4 {
+        vm.online[core] = true;
+        on_core(core, || {
+            vm.queues.join();
+            vm.queues.pick();
+        });
+    }
+    on_core(2, || {
+        vm.spawn(Priority::Normal, None);
+        vm.queues.pick();
+    });
+    vm.settle();
+    for _ in 0..100 {
+        on_core(2, || {
+            assert!(vm.queues.current().is_some(), "it moved");
+            vm.sleep(Waiting::Sleep, Some(clock::now_ns() + 10_000));
+        });
+        vm.pass(10_000);
+        assert!(vm.interrupt(2));
+        assert!([0, 1, 3].iter().all(|&core| !vm.interrupt(core)), "another core was interrupted");
+    }
+    // Alone it has no time slices.
+    vm.pass(100_000_000);
+    assert!((0..4).all(|core| !vm.interrupt(core)), "somebody ticks");
+}
+
+#[test]
+fn what_a_running_thread_wakes_waits_a_moment_for_its_core() {
+    let mut vm = Vm::new(2);
+    vm.online[1] = true;
+    on_core(0, || {
+        vm.spawn(Priority::Normal, None);
+        vm.spawn(Priority::Normal, None);
+        vm.queues.pick();
+        vm.sleep(Waiting::Futex(64), None);
+    });
+    on_core(1, || {
+        vm.queues.join();
+        vm.queues.pick();
+    });
+    on_core(0, || assert_eq!(vm.queues.wake(64, 1), 1));
+    assert!(!vm.interrupt(1), "the idle core was called at once");
+    vm.pass(PATIENCE);
+    assert!(vm.interrupt(0) && vm.interrupt(1), "the idle core was not called");
+    assert_eq!(vm.running().into_iter().flatten().count(), 2);
+}
