@@ -89,7 +89,7 @@ impl Lookup {
             answer
         });
         match answer {
-            Err(GetQueryResultError::Pending) => return Err(Errno::AGAIN),
+            Err(GetQueryResultError::Pending) => Err(Errno::AGAIN),
             Err(GetQueryResultError::Failed) => {
                 self.query = None;
                 Err(Errno::NOENT)

@@ -95,7 +95,7 @@ impl Wire {
                     self.current = packet;
                     Some(Staged::Looped)
                 }
-                None => self.from_card().map(Staged::Arrived),
+                None => self.take_from_card().map(Staged::Arrived),
             };
         }
         self.staged.is_some()
@@ -128,7 +128,7 @@ impl Wire {
     }
 
     /// How long the packet for the node is that the card gives next.
-    fn from_card(&mut self) -> Option<usize> {
+    fn take_from_card(&mut self) -> Option<usize> {
         let card = self.card.as_mut()?;
         for _ in 0..MOST_SKIPPED {
             // It may have to be answered at once.

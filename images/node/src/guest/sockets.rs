@@ -272,11 +272,15 @@ impl Sockets for Node {
     }
 
     fn set_nonblocking(&self, tag: u64, fd: i32, on: bool) -> Result<()> {
-        call(|| match self.descriptors.get(tag, fd)? {
-            Object::Socket(open) => Ok(open.nonblocking.store(on, Relaxed)),
-            Object::Counter(counter) => Ok(counter.nonblocking.store(on, Relaxed)),
-            Object::File(_) if on => Err(Errno::NOSYS),
-            Object::File(_) => Ok(()),
+        call(|| {
+            match self.descriptors.get(tag, fd)? {
+                Object::Socket(open) => open.nonblocking.store(on, Relaxed),
+                Object::Counter(counter) => counter.nonblocking.store(on, Relaxed),
+                // No file makes anybody wait.
+                Object::File(_) if on => return Err(Errno::NOSYS),
+                Object::File(_) => {}
+            }
+            Ok(())
         })
     }
 
