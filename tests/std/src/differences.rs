@@ -37,6 +37,8 @@ const SAFE: &str = "the port refuses it; what was written is safe when `write` r
 const HARD_LINK: &str = "the port refuses it, and a file has one name; see `cyanea::fs::symlink`";
 const NO_DIRECTORY: &str = "the port's working directory is always `/`";
 const PLATFORM: &str = "it is another system";
+const AT_ONCE: &str =
+    "`std` looks at the timeout of a connection under way; here a refusal on the loopback is known at once";
 const ONE_PROCESS: &str = "a node has one process; programs are started by `cyanea run`";
 
 /// All of them.
@@ -111,6 +113,7 @@ pub const DIFFERENCES: &[Difference] = &[
     differs("std-io", "error 21", "IsADirectory", "Uncategorized", KIND),
     differs("std-io", "error 28", "StorageFull", "Uncategorized", KIND),
     differs("std-io", "error 39", "DirectoryNotEmpty", "Uncategorized", KIND),
+    differs("std-net", "a timeout of nothing", "InvalidInput", "ConnectionRefused", AT_ONCE),
     differs("std-io", "a pipe", "()", "Unsupported", REFUSED),
     differs("std-process", "no such program", "NotFound (2)", "Unsupported", ONE_PROCESS),
     differs("std-process", "its output", "NotFound (2)", "Unsupported", ONE_PROCESS),

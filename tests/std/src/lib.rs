@@ -44,14 +44,12 @@ pub const PROGRAMS: &[Program] = &[
     program!(env),
     program!(fs),
     program!(io),
+    program!(net),
     program!(process),
     program!(sync),
     program!(thread),
     program!(time),
 ];
-
-/// What nodes cannot do yet: run on the host alone.
-pub const NOT_YET_ON_NODES: &[Program] = &[program!(net)];
 
 /// Runs a program in its directory as `std` would: an error is printed, and is code 1.
 fn exit_code(main: fn() -> Outcome) -> i32 {
