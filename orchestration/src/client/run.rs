@@ -11,11 +11,15 @@ use kernel::protocol::tasks::{
 use kernel::protocol::{Malformed, Peer, decode, encode};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How often it is asked whether a program's output is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How long nothing is said until parts of lines are taken for all there is of
+/// them. A program writes a line in pieces, and a host may stand still in between.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Pieces of output, of 32 KiB at the most, that wait for a slow terminal
 /// before whoever writes has to.
@@ -47,6 +51,7 @@ pub struct Started<'a> {
     id: TaskForceId,
     stream: u64,
     output: Receiver<Said>,
+    activities: u16,
 }
 
 /// A task force whose activities have all ended.
@@ -69,7 +74,7 @@ impl Client {
         let (taker, output) = sync_channel(WAITING);
         self.streams.held().insert(stream, taker);
         let request = Request::Create { program, activities, output: Peer::LAUNCHER, stream };
-        let mut started = Started { client: self, id: TaskForceId(0), stream, output };
+        let mut started = Started { client: self, id: TaskForceId(0), stream, output, activities };
         match block_on(self.ask_tasks(&request))? {
             Reply::Created(id) => started.id = id,
             _ => return Err(RunError::Unexpected),
@@ -107,7 +112,9 @@ impl Started<'_> {
     }
 
     /// Hands on what the activities write, in order and in whole lines (a part
-    /// of a line once nothing follows it for a while), until all have ended.
+    /// of a line once nothing follows it for a while), until all have ended. What
+    /// a single one writes to its standard output mixes with nothing, and is
+    /// handed on as it comes.
     /// Once `unwanted` says so (it is asked every now and then), the task force
     /// is ended.
     ///
@@ -127,16 +134,21 @@ impl Started<'_> {
                 ended
             });
             let mut killed = false;
-            let (mut lines, mut faults) = (Lines::default(), BTreeMap::new());
+            let (mut lines, mut faults) = (Lines::new(self.activities == 1), BTreeMap::new());
+            let mut last = Instant::now();
             loop {
                 match self.output.recv_timeout(LOOK) {
-                    Ok(Said::Output(output)) => lines.whole(output).into_iter().for_each(&mut take),
+                    Ok(Said::Output(output)) => {
+                        last = Instant::now();
+                        lines.whole(output).into_iter().for_each(&mut take);
+                    }
                     Ok(Said::Fault(index, fault)) => {
                         if index < MAX_ACTIVITIES {
                             faults.entry(index).or_insert(fault);
                         }
                     }
                     Err(RecvTimeoutError::Disconnected) => break,
+                    Err(RecvTimeoutError::Timeout) if last.elapsed() < SILENCE => {}
                     Err(RecvTimeoutError::Timeout) => lines.rest().for_each(&mut take),
                 }
                 if !killed && unwanted() {
@@ -159,13 +171,24 @@ const LONG_LINE: usize = 64 * 1024;
 
 /// Puts lines together again that activities write in pieces, so that those of
 /// different activities do not mix.
-#[derive(Default)]
-struct Lines(BTreeMap<(u16, u8), Vec<u8>>);
+struct Lines {
+    /// There is one activity: nothing can get into its standard output.
+    single: bool,
+    parts: BTreeMap<(u16, u8), Vec<u8>>,
+}
 
 impl Lines {
+    fn new(single: bool) -> Self {
+        Self { single, parts: BTreeMap::new() }
+    }
+
     /// The whole lines that there are with this piece.
-    fn whole(&mut self, Output { index, fd, bytes }: Output) -> Option<Output> {
-        let line = self.0.entry((index, fd)).or_default();
+    fn whole(&mut self, output: Output) -> Option<Output> {
+        if self.single && output.fd == 1 {
+            return Some(output);
+        }
+        let Output { index, fd, bytes } = output;
+        let line = self.parts.entry((index, fd)).or_default();
         line.extend_from_slice(&bytes);
         let end = match line.iter().rposition(|&byte| byte == b'\n') {
             Some(last) => last + 1,
@@ -189,7 +212,7 @@ impl Lines {
 
     /// What has no end of line.
     fn rest(&mut self) -> impl Iterator<Item = Output> {
-        let rest = std::mem::take(&mut self.0).into_iter().filter(|(_, bytes)| !bytes.is_empty());
+        let rest = std::mem::take(&mut self.parts).into_iter().filter(|(_, bytes)| !bytes.is_empty());
         rest.map(|((index, fd), bytes)| Output { index, fd, bytes })
     }
 }
@@ -207,7 +230,7 @@ mod tests {
     #[test]
     fn pieces_of_lines_wait_for_the_rest() {
         let piece = |index, text: &str| Output { index, fd: 1, bytes: text.into() };
-        let mut lines = Lines::default();
+        let mut lines = Lines::new(false);
         assert_eq!(lines.whole(piece(0, "one ")), None);
         assert_eq!(lines.whole(piece(1, "two\nand ")), Some(piece(1, "two\n")));
         assert_eq!(lines.whole(piece(0, "line\n")), Some(piece(0, "one line\n")));
@@ -217,5 +240,12 @@ mod tests {
         assert_eq!(lines.last().collect::<Vec<_>>(), [Output { index: 0, fd: 2, bytes: b"oh\n".into() }]);
         let long = "x".repeat(LONG_LINE + 1);
         assert_eq!(lines.whole(piece(0, &long)), Some(piece(0, &long)));
+    }
+
+    #[test]
+    fn what_a_single_activity_prints_waits_for_nothing() {
+        let mut lines = Lines::new(true);
+        let piece = |fd| Output { index: 0, fd, bytes: b"your name? ".into() };
+        assert_eq!((lines.whole(piece(1)), lines.whole(piece(2))), (Some(piece(1)), None));
     }
 }
