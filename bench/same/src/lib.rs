@@ -6,7 +6,7 @@
 //!
 //! * [`loops`]: integers and floats, which call nothing.
 //! * [`threads`]: two threads that take turns.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod loops;
 pub mod threads;
