@@ -18,11 +18,12 @@ const IMAGES: [(&str, &str); 3] = [("node", "node"), ("utility", "utility"), ("b
 const TAKEN_APART: &str = "node";
 
 /// The parts, and the crates of each; every other crate is one that was taken from elsewhere.
-const PARTS: [(&str, &[&str]); 6] = [
+const PARTS: [(&str, &[&str]); 7] = [
     ("runtime", &["runtime"]),
     ("kernel", &["kernel"]),
     ("transport", &["transport", "ivshmem"]),
     ("node", &["node", "vm", "cyanea"]),
+    ("network", &["network", "smoltcp", "managed"]),
     (
         "std",
         &[
@@ -36,7 +37,7 @@ const PARTS: [(&str, &[&str]); 6] = [
             "panic_abort",
         ],
     ),
-    ("programs", &["wordcount", "distance"]),
+    ("programs", &["wordcount", "distance", "webserver"]),
 ];
 const ELSEWHERE: &str = "other crates";
 const UNNAMED: &str = "constants without a name, padding";

@@ -7,10 +7,10 @@ use crate::progress::Shown;
 use crate::up::{bring_up, end_on_signals, report_deaths};
 use anyhow::{Result, bail};
 use orchestration::control;
-use orchestration::machine::Options;
+use orchestration::machine::{Options, StartError};
 use orchestration::machine_file::MachineFile;
 use orchestration::project::{self, Built, Package, Tree};
-use orchestration::session::{Interrupt, Stop};
+use orchestration::session::{Interrupt, SessionError, Stop};
 use orchestration::state_directory::StateDirectory;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,9 @@ pub fn is_folder(program: &str) -> bool {
 
 /// Builds a crate and runs its program on a machine of its own, which ends with it.
 pub fn run(target: &Target, bin: Option<&str>, run: control::Run) -> Result<u8> {
-    if let Some(machine) = &target.machine {
+    // One that the environment names is meant for other commands.
+    let of_others = std::env::var("CYANEA_MACHINE").ok();
+    if let Some(machine) = target.machine.as_ref().filter(|&machine| Some(machine) != of_others.as_ref()) {
         bail!(
             "a crate is run on a machine of its own, not on {machine}; on that one, run a program that its \
              images carry"
@@ -78,7 +80,19 @@ fn run_on_own_machine(package: &Package, built: &Built, run: control::Run) -> Re
     let options = Options::new(folder.logs());
     let up = bring_up(&file, &state, options, &shown, &interrupt);
     shown.finish();
-    let (session, _) = up?;
+    let (session, calibrated) = match up {
+        Ok(up) => up,
+        Err(error) => {
+            // A VM that did not boot says where its log is.
+            if !matches!(error, SessionError::Start(StartError::Boot(_))) {
+                let _ = std::fs::remove_dir_all(folder.path());
+            }
+            return if interrupt.is_triggered() { Ok(INTERRUPTED) } else { Err(error.into()) };
+        }
+    };
+    if let Some(warning) = calibrated.strip_prefix("; ") {
+        eprintln!("{warning}");
+    }
     report_deaths(session.machine());
     let run = control::Run { program: built.name.clone(), ..run };
     let code = client::run_program(&Target { machine: Some(file.name.clone()) }, run);

@@ -61,10 +61,22 @@ impl Datagram {
         peek: bool,
     ) -> Result<(usize, SocketAddrV4), Errno> {
         let socket = sockets.get_mut::<Socket<'_>>(self.handle.ok_or(Errno::AGAIN)?);
+        let taken = Self::take(socket, self.peer, target, peek);
+        // The next that comes is more than this.
+        self.seen.0 = socket.recv_queue();
+        taken
+    }
+
+    fn take(
+        socket: &mut Socket<'_>,
+        peer: Option<SocketAddrV4>,
+        target: &mut [u8],
+        peek: bool,
+    ) -> Result<(usize, SocketAddrV4), Errno> {
         loop {
             let (data, from) = socket.peek().map_err(|_| Errno::AGAIN)?;
             let from = address(from.endpoint);
-            let wanted = self.peer.is_none_or(|peer| peer == from);
+            let wanted = peer.is_none_or(|peer| peer == from);
             let length = data.len().min(target.len());
             if wanted {
                 target[..length].copy_from_slice(&data[..length]);

@@ -189,6 +189,7 @@ impl Inner {
             while left > 0 && self.wire.stage() {
                 if self.is_called_again() {
                     self.wire.discard();
+                    left -= 1;
                     continue;
                 }
                 let taken = self.interface.poll_ingress_single(now, &mut self.wire, &mut self.sockets);

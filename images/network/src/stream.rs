@@ -6,6 +6,7 @@ use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
 use smoltcp::time::Duration;
 use smoltcp::wire::IpEndpoint;
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddrV4};
 
 /// How often a peer that says nothing is asked if it is still there, if it is at all.
@@ -26,6 +27,9 @@ pub struct Stream {
     told: bool,
     /// The owner wants to read no more.
     deaf: bool,
+    /// What was unread when both directions had ended: smoltcp forgets it some
+    /// seconds later, and that the end was a good one.
+    rest: Option<VecDeque<u8>>,
     seen: Seen,
 }
 
@@ -109,7 +113,7 @@ impl Stream {
     /// A connection that came.
     pub fn accepted(handle: SocketHandle) -> Self {
         let seen = Seen { state: State::Closed, unread: 0, unsent: 0 };
-        Self { handle, calls_until_ns: None, error: None, told: false, deaf: false, seen }
+        Self { handle, calls_until_ns: None, error: None, told: false, deaf: false, rest: None, seen }
     }
 
     fn socket<'a>(&self, sockets: &'a mut SocketSet<'static>) -> &'a mut Socket<'static> {
@@ -120,6 +124,9 @@ impl Stream {
     pub fn has_changed(&mut self, sockets: &mut SocketSet<'static>) -> bool {
         let (before, now) = (self.seen, Seen::of(self.socket(sockets)));
         self.seen = now;
+        if now.state == State::TimeWait && self.rest.is_none() {
+            self.rest = Some(unread(self.socket(sockets)));
+        }
         now.state != before.state || now.unread > before.unread || now.unsent < before.unsent
     }
 
@@ -161,7 +168,9 @@ impl Stream {
     /// Whether the connection ended otherwise than by both ends' wish.
     fn is_broken(&self, sockets: &mut SocketSet<'static>) -> bool {
         let socket = self.socket(sockets);
-        socket.state() == State::Closed && socket.peek(1) == Err(RecvError::InvalidState)
+        self.rest.is_none()
+            && socket.state() == State::Closed
+            && socket.peek(1) == Err(RecvError::InvalidState)
     }
 
     /// Takes bytes, without removing them if `peek`; 0: no more will come.
@@ -173,6 +182,12 @@ impl Stream {
     ) -> Result<usize, Errno> {
         if self.deaf || target.is_empty() {
             return Ok(0);
+        }
+        if let Some(rest) = &mut self.rest {
+            let length = rest.len().min(target.len());
+            target.iter_mut().zip(rest.iter()).for_each(|(target, byte)| *target = *byte);
+            rest.drain(..if peek { 0 } else { length });
+            return Ok(length);
         }
         let socket = self.socket(sockets);
         let is_closed = socket.state() == State::Closed;
@@ -232,7 +247,7 @@ impl Stream {
             return Readiness::default();
         }
         let failed = self.error.is_some() || !self.told && self.is_broken(sockets);
-        let deaf = self.deaf;
+        let deaf = self.deaf || self.rest.is_some();
         let socket = self.socket(sockets);
         Readiness {
             readable: deaf || socket.can_recv() || !socket.may_recv(),
@@ -242,6 +257,19 @@ impl Stream {
             failed,
         }
     }
+}
+
+/// Takes all that a connection's owner has not read.
+fn unread(socket: &mut Socket<'_>) -> VecDeque<u8> {
+    let mut all = VecDeque::with_capacity(socket.recv_queue());
+    // A buffer is a ring: what is there are two pieces at most.
+    for _ in 0..2 {
+        let _ = socket.recv(|piece| {
+            all.extend(piece.iter());
+            (piece.len(), ())
+        });
+    }
+    all
 }
 
 /// Gives a call that is about to be made the time it has.

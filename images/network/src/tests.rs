@@ -218,6 +218,40 @@ fn datagrams_arrive_whole_from_whom_they_are() {
 }
 
 #[test]
+fn whoever_waits_is_woken_by_every_datagram() {
+    let (stack, _) = alone();
+    let [a, b] = [1, 2].map(|_| {
+        let socket = Socket::new(&stack, Kind::Datagram).unwrap();
+        socket.bind(local(0)).unwrap();
+        socket
+    });
+    for round in 0..5 {
+        let seen = b.changes().count();
+        a.send_to(b"as long as ever", b.local()).unwrap();
+        assert_ne!(b.changes().count(), seen, "datagram {round}");
+        b.receive(&mut [0; 100], false).unwrap();
+    }
+}
+
+#[test]
+fn what_was_not_read_when_both_have_ended_is_there_later() {
+    let (stack, clock) = alone();
+    let (_listener, caller, accepted) = pair(&stack);
+    caller.shut_down(Shutdown::Send).unwrap();
+    accepted.send(b"the tail").unwrap();
+    accepted.shut_down(Shutdown::Send).unwrap();
+    for _ in 0..100 {
+        clock.to(clock.now() + 1_000_000_000);
+        stack.turn();
+    }
+    let mut buffer = [0; 3];
+    assert_eq!(caller.receive(&mut buffer, true), Ok((3, None)));
+    assert!(caller.readiness().readable);
+    assert_eq!(read(&caller), (b"the tail".to_vec(), Ok(0)));
+    assert_eq!((caller.take_error(), read(&caller)), (None, (Vec::new(), Ok(0))));
+}
+
+#[test]
 fn a_closed_socket_has_no_port_whoever_still_holds_it() {
     let (stack, _) = alone();
     for kind in [Kind::Datagram, Kind::Stream] {

@@ -153,7 +153,9 @@ fn is_for_node(frame: &[u8]) -> bool {
     let (Some(from), Some(to)) = (address(packet, SOURCE), address(packet, DESTINATION)) else {
         return false;
     };
-    frame[12..14] == IPV4 && !is_own(from) && to == Ipv4Addr::from(outside::ADDRESS)
+    // Pieces of packets are not put together.
+    let is_whole = packet.get(6..8).is_some_and(|bits| (bits[0] & 0x3f, bits[1]) == (0, 0));
+    frame[12..14] == IPV4 && is_whole && !is_own(from) && to == Ipv4Addr::from(outside::ADDRESS)
 }
 
 impl Device for Wire {

@@ -197,9 +197,8 @@ impl Files {
     }
 
     fn release(&self, file: &OpenFile) -> Result<(), Errno> {
-        self.done(&Request::Unlock { handle: file.handle, holder: file.holder })?;
-        file.locked.store(false, Ordering::Relaxed);
-        Ok(())
+        // It stays marked: another thread may have locked it meanwhile.
+        self.done(&Request::Unlock { handle: file.handle, holder: file.holder })
     }
 
     /// What an open file is.

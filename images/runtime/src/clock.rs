@@ -21,7 +21,7 @@ use crate::boot;
 use crate::processor::critical::Locked;
 use crate::processor::{apic, features};
 use core::arch::x86_64::{_mm_lfence, _rdtsc};
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU64, fence};
 
 /// Nanoseconds for which the TSC is measured.
@@ -176,17 +176,17 @@ static STEERED: Locked<Option<&'static dyn Steer>> = Locked::new(None);
 #[cold]
 #[inline(never)]
 fn next_map() -> (u64, Map) {
-    let map = STEERED.with(|steered| {
+    STEERED.with(|steered| {
         let (now, map) = (ticks(), LATCH.map());
         // Another core may have asked meanwhile.
         if let Some(steered) = steered.filter(|_| now >= map.until) {
             let longer = Map { until: now.saturating_add(LONGER), ..map };
             LATCH.set(steered.map(now, map.at(map.until)).unwrap_or(longer));
         }
-        LATCH.map()
-    });
-    // Whoever is put away here for long shows the map's last moment.
-    (ticks().min(map.until), map)
+        let map = LATCH.map();
+        // Whoever is put away here for long shows the map's last moment.
+        (ticks().min(map.until), map)
+    })
 }
 
 /// Nanoseconds since the VM's start or, once it has joined its machine, since
@@ -242,10 +242,13 @@ pub fn to_ticks(ns: u64) -> u64 {
 /// again when it knows better.
 pub fn steer(by: &'static dyn Steer) {
     STEERED.with(|steered| {
-        let (now, map) = (ticks(), LATCH.map());
-        if let Some(map) = by.map(now, map.at(now.min(map.until))) {
-            LATCH.set(map);
-        }
+        // First the old map ends, so that no core goes on by it: whoever finds
+        // that it has waits for the next one.
+        let old = LATCH.map();
+        LATCH.set(Map { until: ticks().min(old.until), ..old });
+        fence(SeqCst);
+        let now = ticks();
+        LATCH.set(by.map(now, old.at(now.min(old.until))).unwrap_or(old));
         *steered = Some(by);
     });
 }

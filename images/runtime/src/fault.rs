@@ -26,6 +26,7 @@ use crate::threads::{deadlock, scheduler};
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::Ordering::Relaxed;
+use x86_64::instructions::interrupts;
 
 /// Bytes of the stack on which a thread ends that is taken out of its code.
 const LAST_STACK: usize = 256 * 1024;
@@ -125,7 +126,8 @@ unsafe extern "C" fn tell(fault: usize) -> ! {
 #[inline(never)]
 pub(crate) fn abort() -> ! {
     let backtrace = here();
-    if is_activitys() {
+    // Not within a section: what it holds would stay held.
+    if interrupts::are_enabled() && is_activitys() {
         end_activity(&mut Fault::new(Kind::Abort, backtrace));
     }
     console::finish();

@@ -72,16 +72,22 @@ pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
         overflow(guard);
     }
     let result = call();
-    let ends = scheduler::with_current(|thread| {
+    let (cancelled, ends) = scheduler::with_current(|thread| {
         thread.calls.store(thread.calls.load(Relaxed) - 1, Relaxed);
-        if thread.cancelled.load(Relaxed) != NEVER {
+        let cancelled = thread.cancelled.load(Relaxed) != NEVER;
+        if cancelled {
             thread.cancelled.store(clock::now_ns(), Relaxed);
         }
         thread.gives_way.store(then == AfterCall::GoesOn, Relaxed);
-        then == AfterCall::MayEnd && thread.must_end()
-    });
-    if ends == Some(true) {
+        (cancelled, then == AfterCall::MayEnd && thread.must_end())
+    })
+    .unwrap_or_default();
+    if ends {
         end();
+    }
+    if cancelled {
+        // From now on the timer has to see to its last moment.
+        scheduler::on_look();
     }
     result
 }

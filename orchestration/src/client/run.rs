@@ -5,10 +5,8 @@ use crate::regions::random;
 use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::CallError;
-use kernel::protocol::tasks::{
-    MAX_ACTIVITIES, Program, Refusal, Reply, Request, Response, TaskForce, TaskForceId,
-};
-use kernel::protocol::{Malformed, Peer, decode, encode};
+use kernel::protocol::tasks::{Program, Refusal, Reply, Request, Response, TaskForce, TaskForceId};
+use kernel::protocol::{Incarnation, Malformed, Peer, decode, encode};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
@@ -17,8 +15,8 @@ use thiserror::Error;
 /// How often it is asked whether a program's output is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long nothing is said until parts of lines are taken for all there is of
-/// them. A program writes a line in pieces, and a host may stand still in between.
+/// How long nothing more comes of a line until the part that is there is handed
+/// on. A program writes a line in pieces, and a host may stand still in between.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Pieces of output, of 32 KiB at the most, that wait for a slow terminal
@@ -59,8 +57,8 @@ pub struct Started<'a> {
 pub struct Finished {
     /// How each of them ended.
     pub task_force: TaskForce,
-    /// What those reported that ended by a fault, by index.
-    pub faults: BTreeMap<u16, Fault>,
+    /// What is reported of those that ended by a fault, by index and by whom.
+    pub faults: BTreeMap<(u16, Incarnation), Fault>,
 }
 
 impl Client {
@@ -135,22 +133,23 @@ impl Started<'_> {
             });
             let mut killed = false;
             let (mut lines, mut faults) = (Lines::new(self.activities == 1), BTreeMap::new());
-            let mut last = Instant::now();
             loop {
                 match self.output.recv_timeout(LOOK) {
+                    // Who says something else than its activities do is no node of ours.
+                    Ok(Said::Output(output))
+                        if output.index >= self.activities || !matches!(output.fd, 1 | 2) => {}
                     Ok(Said::Output(output)) => {
-                        last = Instant::now();
-                        lines.whole(output).into_iter().for_each(&mut take);
+                        lines.whole(output, Instant::now()).into_iter().for_each(&mut take);
                     }
                     Ok(Said::Fault(index, fault)) => {
-                        if index < MAX_ACTIVITIES {
-                            faults.entry(index).or_insert(fault);
+                        if index < self.activities {
+                            faults.entry((index, fault.from)).or_insert(fault);
                         }
                     }
                     Err(RecvTimeoutError::Disconnected) => break,
-                    Err(RecvTimeoutError::Timeout) if last.elapsed() < SILENCE => {}
-                    Err(RecvTimeoutError::Timeout) => lines.rest().for_each(&mut take),
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
+                lines.silent(Instant::now()).into_iter().for_each(&mut take);
                 if !killed && unwanted() {
                     killed = true;
                     // If it ended meanwhile, so much the better.
@@ -174,7 +173,8 @@ const LONG_LINE: usize = 64 * 1024;
 struct Lines {
     /// There is one activity: nothing can get into its standard output.
     single: bool,
-    parts: BTreeMap<(u16, u8), Vec<u8>>,
+    /// By activity and descriptor, with the time of the last piece.
+    parts: BTreeMap<(u16, u8), (Vec<u8>, Instant)>,
 }
 
 impl Lines {
@@ -183,13 +183,14 @@ impl Lines {
     }
 
     /// The whole lines that there are with this piece.
-    fn whole(&mut self, output: Output) -> Option<Output> {
+    fn whole(&mut self, output: Output, now: Instant) -> Option<Output> {
         if self.single && output.fd == 1 {
             return Some(output);
         }
         let Output { index, fd, bytes } = output;
-        let line = self.parts.entry((index, fd)).or_default();
+        let (line, last) = self.parts.entry((index, fd)).or_insert_with(|| (Vec::new(), now));
         line.extend_from_slice(&bytes);
+        *last = now;
         let end = match line.iter().rposition(|&byte| byte == b'\n') {
             Some(last) => last + 1,
             None if line.len() > LONG_LINE => line.len(),
@@ -199,21 +200,24 @@ impl Lines {
         Some(Output { index, fd, bytes: std::mem::replace(line, rest) })
     }
 
-    /// What is left at the end. What somebody was about to say on standard
-    /// error when it was ended becomes a line: more is said there.
-    fn last(&mut self) -> impl Iterator<Item = Output> {
-        self.rest().map(|mut output| {
-            if output.fd == 2 {
-                output.bytes.push(b'\n');
-            }
-            output
-        })
+    /// Parts of which nothing more came for a while.
+    fn silent(&mut self, now: Instant) -> Vec<Output> {
+        let is_over =
+            |_: &(u16, u8), (_, last): &mut (Vec<u8>, Instant)| now.duration_since(*last) >= SILENCE;
+        let parts = self.parts.extract_if(.., is_over).filter(|(_, (bytes, _))| !bytes.is_empty());
+        parts.map(|((index, fd), (bytes, _))| Output { index, fd, bytes }).collect()
     }
 
-    /// What has no end of line.
-    fn rest(&mut self) -> impl Iterator<Item = Output> {
-        let rest = std::mem::take(&mut self.parts).into_iter().filter(|(_, bytes)| !bytes.is_empty());
-        rest.map(|((index, fd), bytes)| Output { index, fd, bytes })
+    /// What is left at the end. What somebody was about to say on standard
+    /// error when it was ended becomes a line: more is said there.
+    fn last(self) -> impl Iterator<Item = Output> {
+        let rest = self.parts.into_iter().filter(|(_, (bytes, _))| !bytes.is_empty());
+        rest.map(|((index, fd), (mut bytes, _))| {
+            if fd == 2 {
+                bytes.push(b'\n');
+            }
+            Output { index, fd, bytes }
+        })
     }
 }
 
@@ -227,25 +231,31 @@ impl Drop for Started<'_> {
 mod tests {
     use super::*;
 
+    fn piece(index: u16, text: &str) -> Output {
+        Output { index, fd: 1, bytes: text.into() }
+    }
+
     #[test]
     fn pieces_of_lines_wait_for_the_rest() {
-        let piece = |index, text: &str| Output { index, fd: 1, bytes: text.into() };
-        let mut lines = Lines::new(false);
-        assert_eq!(lines.whole(piece(0, "one ")), None);
-        assert_eq!(lines.whole(piece(1, "two\nand ")), Some(piece(1, "two\n")));
-        assert_eq!(lines.whole(piece(0, "line\n")), Some(piece(0, "one line\n")));
-        assert_eq!(lines.rest().collect::<Vec<_>>(), [piece(1, "and ")]);
-        assert_eq!(lines.rest().count(), 0);
-        assert_eq!(lines.whole(Output { index: 0, fd: 2, bytes: b"oh".into() }), None);
-        assert_eq!(lines.last().collect::<Vec<_>>(), [Output { index: 0, fd: 2, bytes: b"oh\n".into() }]);
+        let (mut lines, now) = (Lines::new(false), Instant::now());
+        assert_eq!(lines.whole(piece(0, "one "), now), None);
+        assert_eq!(lines.whole(piece(1, "two\nand "), now), Some(piece(1, "two\n")));
+        assert_eq!(lines.whole(piece(0, "line\n"), now), Some(piece(0, "one line\n")));
+        assert_eq!(lines.silent(now + SILENCE / 2), []);
+        assert_eq!(lines.whole(piece(2, "or "), now + SILENCE / 2), None);
+        assert_eq!(lines.silent(now + SILENCE), [piece(1, "and ")]);
+        assert_eq!(lines.silent(now + 2 * SILENCE), [piece(2, "or ")]);
+        assert_eq!(lines.whole(Output { index: 0, fd: 2, bytes: b"oh".into() }, now), None);
         let long = "x".repeat(LONG_LINE + 1);
-        assert_eq!(lines.whole(piece(0, &long)), Some(piece(0, &long)));
+        assert_eq!(lines.whole(piece(0, &long), now), Some(piece(0, &long)));
+        assert_eq!(lines.last().collect::<Vec<_>>(), [Output { index: 0, fd: 2, bytes: b"oh\n".into() }]);
     }
 
     #[test]
     fn what_a_single_activity_prints_waits_for_nothing() {
         let mut lines = Lines::new(true);
-        let piece = |fd| Output { index: 0, fd, bytes: b"your name? ".into() };
-        assert_eq!((lines.whole(piece(1)), lines.whole(piece(2))), (Some(piece(1)), None));
+        assert_eq!(lines.whole(piece(0, "your name? "), Instant::now()), Some(piece(0, "your name? ")));
+        let complaint = Output { index: 0, fd: 2, bytes: b"what".into() };
+        assert_eq!(lines.whole(complaint, Instant::now()), None);
     }
 }

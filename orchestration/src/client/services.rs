@@ -100,7 +100,7 @@ impl Client {
             End::NodeDied => self.node_died(program, index, activity),
             End::Killed => format!("{program} was ended"),
             End::Faulted(kind) => {
-                let fault = faults.get(&(index as u16)).filter(|fault| fault.from == activity.node);
+                let fault = faults.get(&(index as u16, activity.node));
                 let who = format!("{program}: activity {index}");
                 match fault {
                     Some(fault) => fault.told(&who, self.node(activity)),

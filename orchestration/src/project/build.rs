@@ -49,7 +49,9 @@ fn one(
 ) -> Result<Built, ProjectError> {
     let images = package.images();
     fs::create_dir_all(&images).map_err(|error| unwritable(&images, error))?;
-    let work = std::env::var_os("CYANEA_GUEST_TARGET_DIR").map_or_else(|| images.clone(), PathBuf::from);
+    // No binary can be called `build`, so no image is.
+    let default = || images.join("build");
+    let work = std::env::var_os("CYANEA_GUEST_TARGET_DIR").map_or_else(default, PathBuf::from);
     let mut cargo = Command::new(tree.guest());
     cargo.args(["rustc", "--release", "--bin", name, "--manifest-path"]).arg(&package.manifest).args(more);
     if !is_node {
@@ -67,9 +69,15 @@ fn one(
     Ok(Built { name: name.into(), image })
 }
 
-/// Puts an image where it is easy to name. Running machines keep the one they booted.
+/// Puts an image where it is easy to name. Running machines keep the one they
+/// booted, and whoever else builds the same sees one image or the other.
 fn place(from: &Path, to: &Path) -> Result<(), ProjectError> {
-    let _ = fs::remove_file(to);
-    let placed = fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop));
-    placed.map_err(|error| unwritable(to, error))
+    let mut name = OsString::from(".");
+    name.extend([to.file_name().unwrap_or_default(), ".".as_ref(), std::process::id().to_string().as_ref()]);
+    let fresh = to.with_file_name(name);
+    let copied = fs::copy(from, &fresh).and_then(|_| fs::rename(&fresh, to));
+    copied.map_err(|error| {
+        let _ = fs::remove_file(&fresh);
+        unwritable(to, error)
+    })
 }

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long it waits when no connection can be accepted.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The program: `webserver [PORT [DIRECTORY]]`.
 pub fn main() -> ExitCode {
@@ -44,15 +46,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Serves whoever connects, until that fails.
-fn serve(listener: &TcpListener, directory: &Path) -> ExitCode {
+/// Serves whoever connects.
+fn serve(listener: &TcpListener, directory: &Path) -> ! {
     let directory: Arc<Path> = directory.into();
-    for stream in listener.incoming() {
-        let (stream, directory) = match stream {
+    loop {
+        let (stream, directory) = match listener.accept().map(|(stream, _)| stream) {
             Ok(stream) => (stream, directory.clone()),
             Err(error) => {
+                // There are too many connections, say: some will end.
                 eprintln!("webserver: {error}");
-                return ExitCode::FAILURE;
+                thread::sleep(PAUSE);
+                continue;
             }
         };
         let started = thread::Builder::new().spawn(move || {
@@ -63,12 +67,12 @@ fn serve(listener: &TcpListener, directory: &Path) -> ExitCode {
             eprintln!("webserver: no thread for a connection: {error}");
         }
     }
-    ExitCode::SUCCESS
 }
 
 /// Answers the requests of a connection.
 fn converse(stream: &TcpStream, directory: &Path) -> io::Result<()> {
     stream.set_read_timeout(Some(SILENCE))?;
+    stream.set_write_timeout(Some(SILENCE))?;
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     let mut writer = BufWriter::with_capacity(16 * 1024, stream);

@@ -42,7 +42,9 @@ fn activities_end_on_all_cores() {
         running.end();
     }
     let ended = machine.call(&["run", "--activities", "4", "panicker"]);
-    assert!(ended.err.ends_with("cyanea: panicker: activity 0 panicked on node-a0\n"), "{}", ended.err);
+    assert_eq!(ended.code(), Some(101));
+    assert!(ended.err.contains("cyanea: panicker: activity 0 (thread 'panicker' "), "{}", ended.err);
+    assert!(ended.err.contains("): panicked at tests/image/src/life.rs:"), "{}", ended.err);
     // The locks of `std` that the dead had are free again.
     assert_eq!(machine.run(16, &["hello"]).lines().count(), 16);
     assert_eq!(

@@ -67,7 +67,9 @@ impl Node {
         };
         match self.activities.tagged(tag) {
             Some(activity) => self.unless_stopped(&activity, timed).unwrap_or(Err(Errno::CANCELED)),
-            None => self.activities.messenger.block_on(timed),
+            None if tag == 0 => self.activities.messenger.block_on(timed),
+            // Its end has been reported meanwhile.
+            None => Err(Errno::CANCELED),
         }
     }
 
@@ -294,7 +296,8 @@ impl Sockets for Node {
                 let wait = wait_any(&events, self.timer(timeout));
                 ready = match self.activities.tagged(tag) {
                     Some(activity) => self.unless_stopped(&activity, wait).unwrap_or_default(),
-                    None => self.activities.messenger.block_on(wait),
+                    None if tag == 0 => self.activities.messenger.block_on(wait),
+                    None => return Err(Errno::CANCELED),
                 };
             }
             descriptors.iter_mut().for_each(|one| one.revents = 0);

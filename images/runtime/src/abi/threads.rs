@@ -15,8 +15,8 @@ use hermit_abi::{FUTEX_RELATIVE_TIMEOUT, timespec};
 /// Stack bytes of a thread made by `sys_spawn`, which does not say.
 const DEFAULT_STACK: usize = 1 << 20;
 
-/// Makes a thread with a stack of at least so many bytes: its id, 0 if there is no memory. The core
-/// that is asked for is not looked at.
+/// Makes a thread with a stack of at least so many bytes: its id, 0 if there is no memory. It
+/// begins on the core that is asked for, if there is one and it is not busy, and may go on elsewhere.
 ///
 /// Tested: std::thread
 #[unsafe(no_mangle)]
@@ -31,7 +31,7 @@ extern "C" fn sys_spawn2(
     scheduler::spawn(function, argument, Priority::from_number(priority), stack, core).unwrap_or(0)
 }
 
-/// Makes a thread with a stack of 1 MiB. ENOMEM without memory.
+/// Makes a thread with a stack of 1 MiB, on a core as `sys_spawn2` does. ENOMEM without memory.
 ///
 /// Tested: selftest::thread_calls
 #[unsafe(no_mangle)]

@@ -396,12 +396,12 @@ pub fn resolve(address: usize) -> Met {
 pub fn read(address: u64) -> Option<u64> {
     // An impossible address would be found by its lower bits.
     let address = VirtAddr::try_new(address).ok().filter(|address| address.is_aligned(8u64))?;
-    let there = SPACE.try_with(|space| {
-        let entry = space.find(address.as_u64() as usize);
-        entry.is_some_and(|entry| entry.flags().contains(Flags::PRESENT))
-    });
-    // SAFETY: aligned, and the page is there; whatever it holds is a number.
-    there.filter(|&there| there).map(|_| unsafe { address.as_ptr::<u64>().read_volatile() })
+    SPACE.try_with(|space| {
+        let entry = space.find(address.as_u64() as usize)?;
+        // SAFETY: aligned, and the page is there, as long as this is inside of the
+        // page tables; whatever it holds is a number.
+        entry.flags().contains(Flags::PRESENT).then(|| unsafe { address.as_ptr::<u64>().read_volatile() })
+    })?
 }
 
 /// Whether the image has code at `address`.

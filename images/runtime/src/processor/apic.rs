@@ -153,8 +153,10 @@ pub fn start_timer() {
 /// that is far, earlier.
 pub fn set_timer(due: u64) {
     if DEADLINES.load(Relaxed) {
+        // A time long past is tick 0, which would disarm the timer.
+        let ticks = clock::to_ticks(due).max(1);
         // SAFETY: the timer is in deadline mode.
-        unsafe { Msr::new(DEADLINE).write(clock::to_ticks(due)) };
+        unsafe { Msr::new(DEADLINE).write(ticks) };
         return;
     }
     let ticks = due.saturating_sub(clock::now_ns()).div_ceil(TICK).clamp(1, u64::from(u32::MAX));

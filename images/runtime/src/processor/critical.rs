@@ -38,9 +38,22 @@ pub struct Section {
     not_send: PhantomData<*const ()>,
 }
 
-/// Switches interrupts off until the result is dropped.
+/// Switches interrupts off until the result is dropped. Where they are off
+/// already, this is within a section that touched the stack for all in it, or
+/// on a stack that is mapped.
 #[inline]
 pub fn enter() -> Section {
+    let were_enabled = interrupts::are_enabled();
+    if were_enabled {
+        touch_stack();
+        interrupts::disable();
+    }
+    Section { were_enabled, not_send: PhantomData }
+}
+
+/// Has the next [`STACK_AHEAD`] bytes of stack mapped.
+#[inline]
+fn touch_stack() {
     // SAFETY: reads below the stack pointer: the thread's own stack (mapped on
     // this very touch), its guard page (an overflow, reported as such), or the
     // image's data below one of its static stacks.
@@ -53,9 +66,6 @@ pub fn enter() -> Section {
             options(nostack, readonly),
         );
     }
-    let were_enabled = interrupts::are_enabled();
-    interrupts::disable();
-    Section { were_enabled, not_send: PhantomData }
 }
 
 impl Drop for Section {

@@ -10,7 +10,7 @@
 //! meanwhile: who waits for a lock does not answer.
 
 use super::cores::{self, CORES, Core};
-use super::{apic, traps};
+use super::{apic, critical, traps};
 use core::ptr;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -88,7 +88,9 @@ impl Call {
     /// Returns when every core has. The caller is inside of no `Locked`.
     pub fn wait(self) {
         while !self.is_answered() {
+            let section = critical::enter();
             answer();
+            drop(section);
             core::hint::spin_loop();
         }
     }
