@@ -1,8 +1,8 @@
 //! A TCP port that takes connections.
 //!
 //! Of smoltcp's sockets, one listens; as soon as somebody calls it, the next one
-//! does, unless as many wait to be accepted as the backlog allows. Who calls then
-//! is refused.
+//! does, unless as many wait to be accepted as the backlog allows, or the node has
+//! no memory for more. Who calls then is refused.
 
 use crate::stream;
 use smoltcp::iface::{SocketHandle, SocketSet};
@@ -16,6 +16,8 @@ const MOST_WAITING: usize = 128;
 pub struct Listener {
     endpoint: IpListenEndpoint,
     backlog: usize,
+    /// Most sockets with buffers that the node has, all together.
+    most: usize,
     /// One that listens, and those that were called since.
     waiting: Vec<SocketHandle>,
     /// How many could be accepted when last looked.
@@ -28,9 +30,14 @@ fn is_there(state: State) -> bool {
 }
 
 impl Listener {
-    /// Listens from now on.
-    pub fn new(sockets: &mut SocketSet<'static>, endpoint: IpListenEndpoint, backlog: i32) -> Self {
-        let mut listener = Self { endpoint, backlog: 0, waiting: Vec::new(), seen: 0 };
+    /// Listens from now on, while the node has less than `most` sockets.
+    pub fn new(
+        sockets: &mut SocketSet<'static>,
+        most: usize,
+        endpoint: IpListenEndpoint,
+        backlog: i32,
+    ) -> Self {
+        let mut listener = Self { endpoint, backlog: 0, most, waiting: Vec::new(), seen: 0 };
         listener.set_backlog(backlog);
         listener.replenish(sockets);
         listener
@@ -54,7 +61,7 @@ impl Listener {
                 true
             }
         });
-        if !listens && self.waiting.len() < self.backlog {
+        if !listens && self.waiting.len() < self.backlog && sockets.iter().count() < self.most {
             let mut socket = stream::socket();
             // The port is not 0, and the socket is new.
             if socket.listen(self.endpoint).is_ok() {

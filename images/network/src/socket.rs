@@ -107,13 +107,14 @@ impl Socket {
             if inner.entry(self.id).0.bound.is_none() {
                 inner.bind(self.id, UNSPECIFIED)?;
             }
+            let most = inner.most;
             let (entry, sockets) = inner.entry(self.id);
             let Entry { state, bound, .. } = entry;
             match (state, bound) {
                 (State::Listener(listener), _) => listener.set_backlog(backlog),
                 (state @ State::Fresh, Some((addr, port))) => {
                     let endpoint = IpListenEndpoint { addr: addr.map(Into::into), port: *port };
-                    *state = State::Listener(Listener::new(sockets, endpoint, backlog));
+                    *state = State::Listener(Listener::new(sockets, most, endpoint, backlog));
                 }
                 (State::Datagram(_), _) => return Err(Errno::OPNOTSUPP),
                 _ => return Err(Errno::INVAL),
@@ -397,6 +398,7 @@ fn call(inner: &mut Inner, id: usize, to: SocketAddrV4) -> Result<(), Errno> {
     }
     let Some((address, port)) = inner.entry(id).0.bound else { return Err(Errno::INVAL) };
     let from = SocketAddrV4::new(address.unwrap_or(source), port);
+    inner.make_room()?;
     let Inner { interface, sockets, .. } = inner;
     let mut socket = stream::socket();
     stream::set_call_timeout(&mut socket);

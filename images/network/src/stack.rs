@@ -29,6 +29,10 @@ const LAST_WORD_NS: u64 = 20_000_000;
 const MAX_ORPHANS: usize = 64;
 /// Most sockets of a node.
 const MAX_SOCKETS: usize = 1024;
+/// Bytes of the buffers of a socket, about.
+const SOCKET_BYTES: usize = 80 * 1024;
+/// Fewest sockets with buffers, however little memory there is.
+const FEWEST: usize = 16;
 /// The ports that are given to those who want any (RFC 6335).
 const ANY_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
 
@@ -49,6 +53,9 @@ pub(crate) struct Inner {
     entries: Vec<Option<Entry>>,
     /// Connections that are ending, and by when they must have.
     orphans: Vec<(SocketHandle, u64)>,
+    /// Most sockets with buffers: those of programs, those that listen or wait to
+    /// be accepted, those that are ending.
+    pub most: usize,
     pub names: Names,
     next_port: u16,
     /// When the next turn is, as far as its caller knows.
@@ -84,10 +91,11 @@ impl Entry {
 impl Stack {
     /// A stack over the loopback and a card, if there is one. `clock` gives
     /// nanoseconds and never goes back; `seed` makes numbers of connections and
-    /// ports hard to guess.
+    /// ports hard to guess; of `memory` bytes a quarter may go into buffers.
     pub fn new(
         card: Option<Box<dyn Card>>,
         seed: u64,
+        memory: usize,
         clock: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Arc<Self> {
         let mut wire = Wire::new(card);
@@ -109,6 +117,7 @@ impl Stack {
             sockets: SocketSet::new(Vec::new()),
             entries: Vec::new(),
             orphans: Vec::new(),
+            most: (memory / 4 / SOCKET_BYTES).clamp(FEWEST, MAX_SOCKETS),
             names: Names::default(),
             next_port: ANY_PORTS.start() + (seed % u64::from(ports)) as u16,
             armed_ns: u64::MAX,
@@ -271,6 +280,14 @@ impl Inner {
         Some(if self.wire.can_send() { next } else { next.max(self.now_ns + CARD_RETRY_NS) })
     }
 
+    /// Sees to it that there may be one more socket with buffers.
+    ///
+    /// # Errors
+    /// `NOBUFS`.
+    pub fn make_room(&self) -> Result<(), Errno> {
+        if self.sockets.iter().count() < self.most { Ok(()) } else { Err(Errno::NOBUFS) }
+    }
+
     /// Keeps a socket; its number.
     pub fn insert(&mut self, state: State) -> Result<(usize, Arc<Waiters>), Errno> {
         let changes = Arc::new(Waiters::default());
@@ -358,6 +375,9 @@ impl Inner {
             port if self.is_bound(is_datagram, address, port) => return Err(Errno::ADDRINUSE),
             port => port,
         };
+        if is_datagram {
+            self.make_room()?;
+        }
         let (entry, sockets) = self.entry(id);
         if let State::Datagram(datagram) = &mut entry.state {
             datagram.open(sockets, address, port)?;

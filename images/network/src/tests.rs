@@ -26,7 +26,7 @@ impl Clock {
 fn alone() -> (Arc<Stack>, Clock) {
     let clock = Clock::default();
     let reads = clock.clone();
-    (Stack::new(None, 7, move || reads.now()), clock)
+    (Stack::new(None, 7, 1 << 30, move || reads.now()), clock)
 }
 
 const fn local(port: u16) -> SocketAddrV4 {
@@ -215,6 +215,23 @@ fn datagrams_arrive_whole_from_whom_they_are() {
     assert_eq!(b.receive(&mut buffer, false), Ok((0, Some(a.local()))));
     assert_eq!(b.send(b"back"), Ok(4));
     assert_eq!(a.receive(&mut buffer, false), Ok((4, Some(b.local()))));
+}
+
+#[test]
+fn there_are_no_more_buffers_than_there_is_memory_for() {
+    let stack = Stack::new(None, 7, 0, || 0);
+    let (_listener, _caller, _accepted) = pair(&stack);
+    let bound = || {
+        let socket = Socket::new(&stack, Kind::Datagram).unwrap();
+        socket.bind(local(0)).map(|()| socket)
+    };
+    let mut all: Vec<Socket> = std::iter::from_fn(|| bound().ok()).take(1000).collect();
+    assert!((10..20).contains(&all.len()), "{}", all.len());
+    assert_eq!(bound().err(), Some(Errno::NOBUFS));
+    let caller = Socket::new(&stack, Kind::Stream).unwrap();
+    assert_eq!(caller.connect(local(9)), Err(Errno::NOBUFS));
+    all.pop();
+    assert!(bound().is_ok());
 }
 
 #[test]

@@ -41,7 +41,12 @@ impl Network {
     }
 
     fn start(&self, card: Option<Box<dyn Card>>) -> Arc<Stack> {
-        let stack = Stack::new(card, RandomState::new().hash_one(0), runtime::clock::now_ns);
+        let stack = Stack::new(
+            card,
+            RandomState::new().hash_one(0),
+            runtime::untouched_memory(),
+            runtime::clock::now_ns,
+        );
         self.messenger.spawn(drive(stack.clone(), self.messenger.clone()));
         stack
     }

@@ -103,7 +103,7 @@ impl World {
                 random: seed + 1 + index as u64,
             };
             let reads = clock.clone();
-            Stack::new(Some(Box::new(card)), seed + index as u64, move || reads.now())
+            Stack::new(Some(Box::new(card)), seed + index as u64, 1 << 30, move || reads.now())
         });
         Self { stacks, clock, to_first: lines[0].clone(), turns: AtomicUsize::new(0) }
     }
