@@ -41,8 +41,9 @@ fn report(bench: &mut Bench, up: &Up, when: &str, load: Option<&str>) -> Result<
     let name = format!("clock: nodes differ by at most, {when}");
     bench.report.limit(&name, (measured, "us"), LIMIT_US);
     let mut errors = Vec::new();
-    for clock in up.client.clocks().clocks {
-        let error = clock.uncertainty_ns.with_context(|| format!("{} does not know its clock", clock.vm))?;
+    for told in up.client.clocks().clocks {
+        let error =
+            told.clock.uncertainty_ns.with_context(|| format!("{} does not know its clock", told.vm))?;
         errors.push(error as f64 / 1e3);
     }
     errors.sort_by(f64::total_cmp);

@@ -31,9 +31,9 @@ fn table(told: &Clocks) -> String {
     text
 }
 
-fn row(clock: &ClockStatus) -> [String; 7] {
+fn row(ClockStatus { vm, clock }: &ClockStatus) -> [String; 7] {
     [
-        clock.vm.clone(),
+        vm.clone(),
         format!("{}.{:09} s", clock.now_ns / 1_000_000_000, clock.now_ns % 1_000_000_000),
         clock.uncertainty_ns.map_or("unknown".into(), |error| format!("{error} ns")),
         format!("{} ticks", clock.offset_ticks),
@@ -46,11 +46,11 @@ fn row(clock: &ClockStatus) -> [String; 7] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use orchestration::control::Clock;
 
     #[test]
     fn every_vm_has_a_line() {
-        let clock = |uncertainty_ns| ClockStatus {
-            vm: "node-a0".into(),
+        let clock = |uncertainty_ns| Clock {
             now_ns: 12_000_000_345,
             uncertainty_ns,
             offset_ticks: -7,
@@ -58,7 +58,8 @@ mod tests {
             rounds: 16,
             contradictions: 0,
         };
-        let clocks = vec![clock(Some(417)), clock(None)];
+        let told = |uncertainty_ns| ClockStatus { vm: "node-a0".into(), clock: clock(uncertainty_ns) };
+        let clocks = vec![told(Some(417)), told(None)];
         let text = table(&Clocks { clocks, silent: vec!["files-b0".into()] });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");

@@ -5,7 +5,7 @@ use super::Client;
 use crate::control::{ChannelStatus, Channels, ClockStatus, Clocks};
 use futures_util::future::{Either, join_all, select};
 use kernel::executor::block_on;
-use kernel::protocol::monitor::{self, Channel, Request, Response};
+use kernel::protocol::monitor::{Channel, Request, Response};
 use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode};
 use std::pin::pin;
 
@@ -32,7 +32,7 @@ impl Client {
         let mut told = Clocks::default();
         for (vm, answer) in self.ask_monitors(Request::Clock) {
             match answer {
-                Some(Response::Clock(clock)) => told.clocks.push(self.clock_status(vm, &clock)),
+                Some(Response::Clock(clock)) => told.clocks.push(ClockStatus { vm: self.name(vm), clock }),
                 _ => told.silent.push(self.name(vm)),
             }
         }
@@ -41,18 +41,6 @@ impl Client {
 
     fn name(&self, peer: Peer) -> String {
         self.messenger.membership().name(peer).to_owned()
-    }
-
-    fn clock_status(&self, vm: Peer, clock: &monitor::Clock) -> ClockStatus {
-        ClockStatus {
-            vm: self.name(vm),
-            now_ns: clock.now_ns,
-            uncertainty_ns: clock.uncertainty_ns,
-            offset_ticks: clock.offset_ticks,
-            hertz: clock.hertz,
-            rounds: clock.rounds,
-            contradictions: clock.contradictions,
-        }
     }
 
     /// What all living VMs answer, if they do in time.

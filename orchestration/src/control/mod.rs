@@ -17,6 +17,7 @@ mod server;
 mod tests;
 
 pub use client::{Client, ControlError};
+pub use kernel::protocol::monitor::Clock;
 pub use server::{ControlServer, Replies};
 
 use crate::distance::Calibration;
@@ -223,18 +224,9 @@ pub struct Clocks {
 pub struct ClockStatus {
     /// The VM.
     pub vm: String,
-    /// What it showed when it answered: nanoseconds since the machine's start.
-    pub now_ns: u64,
-    /// By how many nanoseconds that may differ from the machine's time; nothing if nobody knows.
-    pub uncertainty_ns: Option<u64>,
-    /// The host's ticks less the VM's.
-    pub offset_ticks: i64,
-    /// Ticks per second.
-    pub hertz: u64,
-    /// How many rounds there were with the launcher.
-    pub rounds: u64,
-    /// How often an exchange contradicted those before.
-    pub contradictions: u64,
+    /// What it told.
+    #[serde(flatten)]
+    pub clock: Clock,
 }
 
 /// How a program ended.
