@@ -61,7 +61,7 @@ fn two_commands_from_nothing_to_output() {
 fn ctrl_c_ends_the_program_and_its_machine() {
     let host = Host::new();
     host.call(&["new", "endless"]).well();
-    let text = "fn main() {\n    println!(\"here\");\n    loop {\n        std::thread::park();\n    }\n}\n";
+    let text = "fn main() {\n    println!(\"here\");\n    loop {\n        std::thread::sleep(std::time::Duration::from_secs(3600));\n    }\n}\n";
     fs::write(host.folder().join("endless/src/main.rs"), text).unwrap();
     call(&host, &["build", "endless"]).well();
     let mut running = Running::start(command(&host, &["run", "./endless"]));
