@@ -113,7 +113,7 @@ impl Driver {
         if vm.state != State::Starting || !vm.runs() {
             return;
         }
-        vm.become_ready();
+        vm.become_ready(&self.shared);
         let event = Event::Ready { peer: vm.peer, generation: vm.generation };
         self.tell(index);
         self.shared.publish(&event);

@@ -20,6 +20,7 @@
 
 pub mod arguments;
 pub mod console;
+pub mod forwards;
 mod process;
 
 pub use process::{Process, pin_vcpus};

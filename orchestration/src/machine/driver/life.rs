@@ -5,13 +5,14 @@ use crate::machine_file::{Forward, RestartPolicy, VmPlan};
 use crate::sys;
 use crate::vm::arguments::{Start, Ticks, arguments};
 use crate::vm::console::Console;
-use crate::vm::{Death, Process, State, pin_vcpus};
+use crate::vm::{Death, Process, State, forwards, pin_vcpus};
 use ivshmem::layout::{LifeState, Liveness};
 use ivshmem::server::{Connection, Greeting};
 use kernel::clock::line::frequency;
 use kernel::membership::Role;
 use kernel::protocol::Peer;
 use std::io;
+use std::net::SocketAddrV4;
 use std::os::fd::AsFd;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -109,9 +110,7 @@ impl Vm {
         self.connection = Some((connection, true));
         let regions = shared.regions.due(self.peer, &self.plan);
         let net = shared.file.net.as_ref().filter(|_| self.plan.role == Role::Node);
-        let forwards: Vec<Forward> = net.map_or(Vec::new(), |net| {
-            net.forwards.iter().filter(|forward| forward.node == self.peer).copied().collect()
-        });
+        let forwards: Vec<Forward> = self.forwards(shared).copied().collect();
         let plug = shared.ethernet.as_ref().and_then(|ethernet| ethernet.plug(self.peer));
         let start = Start {
             vm: &self.plan,
@@ -152,10 +151,28 @@ impl Vm {
         self.connection.as_ref().filter(|(_, unfinished)| *unfinished).map(|(connection, _)| connection)
     }
 
-    pub fn become_ready(&mut self) {
+    pub fn become_ready(&mut self, shared: &Shared) {
         self.state = State::Ready;
         self.ready_by = None;
         self.false_starts = 0;
+        self.widen_forwards(shared);
+    }
+
+    /// The host's ports that lead to it.
+    fn forwards<'a>(&self, shared: &'a Shared) -> impl Iterator<Item = &'a Forward> + use<'a> {
+        let peer = self.peer;
+        let all = shared.file.net.iter().flat_map(|net| &net.forwards);
+        all.filter(move |forward| forward.node == peer)
+    }
+
+    /// Lets clients wait at the host's ports that lead to it.
+    fn widen_forwards(&self, shared: &Shared) {
+        let Some((process, net)) = self.process.as_ref().zip(shared.file.net.as_ref()) else { return };
+        let address = |forward: &Forward| SocketAddrV4::new(net.address, forward.host_port);
+        let addresses: Vec<_> = self.forwards(shared).map(address).collect();
+        if !addresses.is_empty() {
+            forwards::widen(process.id(), process.pidfd(), &addresses);
+        }
     }
 
     /// Asks for its end, for this reason (the first reason counts).
