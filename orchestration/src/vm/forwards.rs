@@ -61,7 +61,8 @@ mod tests {
         let elsewhere = listens_at(&other).unwrap();
         let process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
         let calls = |address: SocketAddrV4, patience_ms| -> Vec<_> {
-            let call = || TcpStream::connect_timeout(&address.into(), Duration::from_millis(patience_ms)).ok();
+            let call =
+                || TcpStream::connect_timeout(&address.into(), Duration::from_millis(patience_ms)).ok();
             (0..20).map_while(|_| call()).collect()
         };
         assert!(calls(elsewhere, 200).len() < 20);
