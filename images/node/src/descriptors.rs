@@ -1,17 +1,22 @@
 //! The descriptors of the activities on this node: one table, whatever they
-//! stand for. Another activity's descriptor is as bad as none.
+//! stand for. Another activity's descriptor is as bad as none, and none takes
+//! more than its share.
 
 use crate::activity::held;
 use crate::counter::Counter;
 use crate::files::OpenFile;
 use crate::sockets::OpenSocket;
 use kernel::errno::Errno;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 
 /// Descriptors below this one are the console's.
 pub const FIRST_DESCRIPTOR: i32 = 3;
 /// Most descriptors open on a node.
 const MAX_DESCRIPTORS: usize = 4096;
+/// Most of them that are one activity's.
+const MAX_SHARE: usize = 1024;
 
 /// What a descriptor stands for.
 #[derive(Clone)]
@@ -25,33 +30,78 @@ pub enum Object {
 }
 
 /// A descriptor's activity, and what it stands for.
-type Entry = (u64, Object);
+type Owned = (u64, Object);
+
+#[derive(Default)]
+struct Table {
+    places: Vec<Option<Owned>>,
+    /// How many each activity has.
+    counts: HashMap<u64, usize>,
+}
+
+impl Table {
+    /// The lowest place that activity `tag` may take.
+    fn place(&self, tag: u64) -> Result<usize, Errno> {
+        if self.counts.get(&tag).is_some_and(|&count| count >= MAX_SHARE) {
+            return Err(Errno::MFILE);
+        }
+        let free = self.places.iter().position(Option::is_none).unwrap_or(self.places.len());
+        if free < MAX_DESCRIPTORS { Ok(free) } else { Err(Errno::NFILE) }
+    }
+
+    fn put(&mut self, tag: u64, object: Object) -> Result<usize, Errno> {
+        let place = self.place(tag)?;
+        if place == self.places.len() {
+            self.places.push(None);
+        }
+        self.places[place] = Some((tag, object));
+        *self.counts.entry(tag).or_default() += 1;
+        Ok(place)
+    }
+
+    fn take(&mut self, tag: u64, place: usize) -> Option<Object> {
+        let (_, object) = self.places.get_mut(place)?.take_if(|(owner, _)| *owner == tag)?;
+        if let Entry::Occupied(mut count) = self.counts.entry(tag) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        Some(object)
+    }
+
+    fn take_all(&mut self, tag: u64) -> Vec<Object> {
+        (0..self.places.len()).filter_map(|place| self.take(tag, place)).collect()
+    }
+}
 
 /// The descriptors of the activities on this node.
 #[derive(Default)]
 pub struct Descriptors {
-    open: Mutex<Vec<Option<Entry>>>,
+    open: Mutex<Table>,
 }
 
 impl Descriptors {
+    /// Whether activity `tag` may have one more.
+    ///
+    /// # Errors
+    /// `MFILE`: it has its share. `NFILE`: the node has no more.
+    pub fn has_room(&self, tag: u64) -> Result<(), Errno> {
+        held(&self.open).place(tag).map(drop)
+    }
+
     /// Gives activity `tag` a descriptor: the lowest that is free.
+    ///
+    /// # Errors
+    /// As [`Descriptors::has_room`].
     pub fn install(&self, tag: u64, object: Object) -> Result<i32, Errno> {
-        let mut open = held(&self.open);
-        let slot = match open.iter().position(Option::is_none) {
-            Some(slot) => slot,
-            None if open.len() < MAX_DESCRIPTORS => {
-                open.push(None);
-                open.len() - 1
-            }
-            None => return Err(Errno::MFILE),
-        };
-        open[slot] = Some((tag, object));
-        Ok(FIRST_DESCRIPTOR + slot as i32)
+        let place = held(&self.open).put(tag, object)?;
+        Ok(FIRST_DESCRIPTOR + place as i32)
     }
 
     /// What a descriptor of activity `tag` stands for.
     pub fn get(&self, tag: u64, descriptor: i32) -> Result<Object, Errno> {
-        match held(&self.open).get(slot(descriptor)?) {
+        match held(&self.open).places.get(slot(descriptor)?) {
             Some(Some((owner, object))) if *owner == tag => Ok(object.clone()),
             _ => Err(Errno::BADF),
         }
@@ -65,21 +115,15 @@ impl Descriptors {
     /// Closes a descriptor: what it stood for. Whoever is in a call on that on
     /// another thread ends that first.
     pub fn close(&self, tag: u64, descriptor: i32) -> Result<Object, Errno> {
-        let mut open = held(&self.open);
-        let place = open.get_mut(slot(descriptor)?).ok_or(Errno::BADF)?;
-        let (_, object) = place.take_if(|(owner, _)| *owner == tag).ok_or(Errno::BADF)?;
-        Ok(object)
+        held(&self.open).take(tag, slot(descriptor)?).ok_or(Errno::BADF)
     }
 
     /// Closes what an activity left open, also what its threads are about to use.
     pub fn close_all(&self, tag: u64) {
-        let left: Vec<_> = held(&self.open)
-            .iter_mut()
-            .filter_map(|place| place.take_if(|(owner, _)| *owner == tag))
-            .collect();
-        for (_, object) in left {
+        let left = held(&self.open).take_all(tag);
+        for object in left {
             if let Object::Socket(open) = object {
-                open.socket.close();
+                open.close();
             }
         }
     }
