@@ -1,9 +1,9 @@
 //! smoltcp's sockets: whose each is, how many there may be, and which of them
 //! nobody has any more.
 //!
-//! Each has buffers, so memory bounds how many there are, and half of that is the
-//! most that one owner has: with those that listen for it, wait to be accepted or
-//! are ending.
+//! Each has buffers, so memory bounds how many there are. Of these one owner has
+//! its share at most, with those that listen for it, wait to be accepted or are
+//! ending: so there are some for others.
 //!
 //! **A connection that was closed is ended for want of room only if that loses
 //! nothing**: when all that it sent has arrived. Until then it has its place, as
@@ -22,6 +22,11 @@ const LINGER_NS: u64 = 60_000_000_000;
 /// How long one that has ended on both sides still answers: what it would wait
 /// for longer are segments that were late, and no way here can be that long.
 const LAST_WORD_NS: u64 = 20_000_000;
+
+/// How many of so many one owner may have.
+pub const fn share(all: usize) -> usize {
+    all / 4 * 3
+}
 
 /// Whose a socket is: an activity's tag.
 pub type Owner = u64;
@@ -95,7 +100,7 @@ impl Set {
     /// `MFILE`: it has its share. `NOBUFS`: the node has no memory for more.
     pub fn make_room(&mut self, owner: Owner) -> Result<(), Errno> {
         let has = self.owners.values().filter(|&&other| other == owner).count();
-        if has >= self.most / 2 && !self.forget_one(|other| other == owner) {
+        if has >= share(self.most) && !self.forget_one(|other| other == owner) {
             return Err(Errno::MFILE);
         }
         if self.owners.len() >= self.most && !self.forget_one(|_| true) {

@@ -4,7 +4,7 @@
 use crate::datagram::Datagram;
 use crate::listener::Listener;
 use crate::names::Names;
-use crate::set::{Owner, Set};
+use crate::set::{self, Owner, Set};
 use crate::stream::Stream;
 use crate::wire::Wire;
 use kernel::errno::Errno;
@@ -23,7 +23,7 @@ const CARD_RETRY_NS: u64 = 100_000;
 /// Most sockets of a node.
 const MAX_SOCKETS: usize = 1024;
 /// Most of them that are one owner's.
-const MAX_SHARE: usize = MAX_SOCKETS / 2;
+const MAX_SHARE: usize = set::share(MAX_SOCKETS);
 /// Bytes of the buffers of a socket, about.
 const SOCKET_BYTES: usize = 80 * 1024;
 /// Fewest sockets with buffers, however little memory there is.

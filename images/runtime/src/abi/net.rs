@@ -98,7 +98,7 @@ unsafe fn put_address(address: SocketAddr, target: *mut sockaddr, length: *mut s
 
 /// A TCP or UDP socket of IPv4; SOCK_NONBLOCK in the kind makes it one whose calls do not wait.
 /// EAFNOSUPPORT for another family, IPv6 included; ESOCKTNOSUPPORT, EPROTONOSUPPORT for another kind or protocol;
-/// EMFILE: the activity has half of the node's sockets, or 1024 descriptors; ENOBUFS, ENFILE: the node has no more.
+/// EMFILE: the activity has three quarters of the node's sockets, or 1024 descriptors; ENOBUFS, ENFILE: the node has no more.
 ///
 /// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
