@@ -7,6 +7,7 @@
 use crate::activity::held;
 use crate::descriptors::{Descriptors, Object};
 use kernel::errno::Errno;
+use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
 use kernel::protocol::files::{
@@ -319,7 +320,7 @@ impl Files {
     /// Asks the utility and takes from the reply what was asked for. A reply
     /// of another kind, or none, is an input/output error.
     fn ask<T>(&self, request: &Request<'_>, take: impl FnOnce(Reply<'_>) -> Option<T>) -> Result<T, Errno> {
-        let reply = self.messenger.block_on(self.messenger.call_utility(Utility::Files, &encode(request)));
+        let reply = block_on(self.messenger.call_utility(Utility::Files, &encode(request)));
         let mut reply = reply.map_err(|error| match error {
             // Only a path can be so long.
             CallError::TooLong => Errno::NAMETOOLONG,
