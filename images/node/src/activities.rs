@@ -16,6 +16,7 @@ use crate::activity::{Activity, Key, Placement, held};
 use crate::descriptors::Descriptors;
 use crate::faults;
 use crate::program::Program;
+use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
 use kernel::pipe::Pipes;
@@ -143,7 +144,7 @@ impl Activities {
             }
             // Whoever of it waits for a message or for room ends too.
             activity.stop();
-            self.messenger.block_on(self.report(activity, end));
+            block_on(self.report(activity, end));
         }
         runtime::thread::cancel(activity.tag);
     }
