@@ -308,7 +308,7 @@ unsafe extern "C" fn sys_recvfrom(
     name_length: *mut socklen_t,
 ) -> isize {
     // SAFETY: the caller's buffer.
-    let received = unsafe { receive(fd, target, length, flags) }.and_then(|(received, from)| {
+    let received = unsafe { receive(fd, target, length, flags) }.map(|(received, from)| {
         // What was received is not lost for want of a name.
         let peer = || sockets().and_then(|(tag, sockets)| sockets.name(tag, fd, true)).ok();
         match from.or_else(|| if name.is_null() { None } else { peer() }) {
@@ -318,7 +318,7 @@ unsafe extern "C" fn sys_recvfrom(
             // SAFETY: the caller's length.
             None => unsafe { *name_length = 0 },
         }
-        Ok(received)
+        received
     });
     number(received) as isize
 }
