@@ -22,6 +22,7 @@ mod faults;
 mod receive;
 mod serve;
 mod timers;
+mod watch;
 
 use crate::executor::{Executor, lock};
 use crate::membership::{Membership, Role, Utility};

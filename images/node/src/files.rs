@@ -130,7 +130,7 @@ impl Files {
         let ask = |start: usize| {
             let length = MAX_DATA.min(wanted - start) as u32;
             let request = encode(&Request::Read { handle, offset: offset + start as u64, length });
-            async move { self.messenger.call_utility(Utility::Files, &request).await }
+            async move { self.messenger.ask_utility(Utility::Files, &request).await }
         };
         let starts = (0..wanted).step_by(MAX_DATA);
         let mut replies = pin!(stream::iter(starts.map(ask)).buffered(READS_UNDER_WAY));

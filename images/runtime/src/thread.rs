@@ -37,7 +37,7 @@ pub fn set_priority(id: ThreadId, priority: Priority) -> bool {
     scheduler::set_priority(id, priority)
 }
 
-/// Whether other threads, of whatever priority, are ready to run on this core.
+/// Whether other threads, of whatever priority, are ready to run and wait for a core.
 pub fn is_wanted() -> bool {
     scheduler::is_wanted()
 }

@@ -327,6 +327,36 @@ fn the_stand_in_goes_on_before_a_core_halts_on_which_others_ran() {
 }
 
 #[test]
+fn a_stand_in_is_not_called_while_another_core_runs_on() {
+    let mut vm = Vm::new(2);
+    vm.online[1] = true;
+    on_core(0, || {
+        vm.spawn(Priority::High, None);
+        vm.queues.pick();
+    });
+    on_core(1, || {
+        vm.queues.join();
+        vm.queues.pick();
+        vm.spawn(Priority::Normal, None);
+        vm.queues.pick();
+        assert!(vm.queues.current().is_some());
+    });
+    on_core(0, || {
+        vm.queues.stand_in();
+        vm.sleep(Waiting::Futex(64), None);
+        assert_eq!(vm.queues.current(), None, "it goes on at once");
+    });
+    vm.settle();
+    assert_eq!(on_core(0, || vm.queues.current()), None);
+    // It goes on where somebody has run, when that one waits.
+    on_core(1, || {
+        vm.sleep(Waiting::Futex(128), None);
+        assert!(vm.queues.current().is_some());
+    });
+    assert!(!vm.interrupt(0), "the other core was called");
+}
+
+#[test]
 fn what_a_running_thread_wakes_waits_a_moment_for_its_core() {
     let mut vm = Vm::new(2);
     vm.online[1] = true;

@@ -38,6 +38,9 @@ pub struct Bare {
 
 struct Bell;
 
+/// Both ends'. Not the first one: then memory that others have used is not made fresh.
+const GENERATION: u32 = 2;
+
 impl Doorbell for Bell {
     fn ring(&self, peer: u16) {
         runtime::bell::ring(peer);
@@ -57,8 +60,7 @@ impl Bare {
     /// This end, in a machine of so many peers.
     pub fn new(shared: &Shared, other: Peer, peers: u16) -> Self {
         let [out, inward] = windows(shared, 4096, RING_BYTES);
-        // Not the first generation: others have used this memory before.
-        let epoch = Epoch { writer: 2, reader: 2 };
+        let epoch = Epoch { writer: GENERATION, reader: GENERATION };
         let (mut writer, mut reader) =
             (Writer::new(out).expect("large enough"), Reader::new(inward).expect("large enough"));
         writer.synchronise(epoch);
@@ -73,7 +75,7 @@ impl Bare {
             writer,
             reader,
             endpoint,
-            address: PeerAddress { peer: other.0, generation: 1 },
+            address: PeerAddress { peer: other.0, generation: GENERATION },
             events: Vec::new(),
         }
     }
@@ -221,7 +223,7 @@ impl Bare {
 /// An endpoint with a channel to `other` in the pool, and idle ones to all other peers.
 fn endpoint(shared: &Shared, other: Peer, peers: u16) -> Endpoint {
     let own = if shared.leads() { 1 } else { 2 };
-    let mut endpoint = Endpoint::new(PeerAddress { peer: own, generation: 1 }, Arc::new(Bell));
+    let mut endpoint = Endpoint::new(PeerAddress { peer: own, generation: GENERATION }, Arc::new(Bell));
     for peer in (0..peers).filter(|&peer| peer != own) {
         let [out, inward] = if peer == other.0 {
             windows(shared, 4096 + 2 * RING_BYTES, RING_BYTES)
@@ -231,7 +233,7 @@ fn endpoint(shared: &Shared, other: Peer, peers: u16) -> Endpoint {
         endpoint
             .attach(peer, Windows { outgoing: out, incoming: inward, pages: None })
             .expect("a peer of its own, and large enough");
-        endpoint.set_peer(peer, Some(1));
+        endpoint.set_peer(peer, Some(GENERATION));
     }
     endpoint
 }

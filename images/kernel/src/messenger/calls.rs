@@ -39,13 +39,22 @@ pub struct Calls {
     made: u64,
     /// Calls under way, by the peer that was asked.
     under_way: Vec<usize>,
+    /// Of each place of the window, the abandoned call that lost it to another one
+    /// and may be answered yet.
+    late: [Option<(u64, Incarnation)>; UTILITY_WINDOW as usize],
 }
 
 impl Calls {
     /// None, in a machine of so many peers.
     pub fn new(peers: usize) -> Self {
         let slots = (0..UTILITY_WINDOW).map(|_| None).collect();
-        Self { slots, free: Vec::new(), made: 0, under_way: vec![0; peers] }
+        Self {
+            slots,
+            free: Vec::new(),
+            made: 0,
+            under_way: vec![0; peers],
+            late: [None; UTILITY_WINDOW as usize],
+        }
     }
 
     /// How many calls to `to` are under way.
@@ -61,6 +70,9 @@ impl Calls {
             None => self.fresh()?,
         };
         // An abandoned call of the window may be there yet: its place is this one's.
+        if let Some(call) = self.slots.get(slot).and_then(Option::as_ref) {
+            self.late[slot] = Some((call.id, call.to));
+        }
         self.clear(slot);
         *self.under_way.get_mut(usize::from(to.peer.0))? += 1;
         self.slots[slot] = Some(Call { id, to, result: None, waker: Some(waker), is_abandoned: false });
@@ -147,7 +159,10 @@ impl Calls {
                 }
                 true
             }
-            _ => false,
+            _ => {
+                let late = self.late.get_mut(Self::slot(id));
+                late.and_then(|late| late.take_if(|late| *late == (id, from))).is_some()
+            }
         }
     }
 
@@ -207,6 +222,8 @@ mod tests {
         assert_eq!(calls.abandon(5), Some(ONE));
         assert_eq!(calls.begin(Some(5 + UTILITY_WINDOW), ONE, waker.clone()), Some(5 + UTILITY_WINDOW));
         assert_eq!(calls.under_way(ONE), 1, "the place is the later call's");
+        assert!(!calls.finish(5, OTHER, reply()));
+        assert!(calls.finish(5, ONE, reply()) && !calls.finish(5, ONE, reply()), "it was asked, once");
         let third = calls.begin(None, ONE, waker.clone()).unwrap();
         assert!(third != first && third != second && !calls.finish(first, ONE, reply()));
     }

@@ -19,10 +19,10 @@
 //! What polling and sleeping went before counts for [`Patience`] only when a
 //! message (or a birth or death) ended it: that is what polling is for.
 
+use super::watch::{End, Wait, Watch};
 use super::{CallError, Core, Messenger, Refusal, incarnation};
 use crate::executor::lock;
 use crate::membership::{Membership, Utility};
-use crate::patience::Patience;
 use crate::protocol::monitor::Fault;
 use crate::protocol::{Incarnation, Peer};
 use std::sync::Arc;
@@ -55,30 +55,6 @@ struct Moved {
     any: bool,
 }
 
-/// What the messenger's thread did instead of polling.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    /// It slept.
-    Slept(End),
-    /// It stood aside.
-    Aside(End),
-    /// It stood aside, and a program ran all the time.
-    AsideInVain,
-    /// Nothing: something is due, or was just found.
-    Polls,
-}
-
-/// Why that ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// A doorbell rang, or somebody poked.
-    Rang,
-    /// A timer or a link is due.
-    Due,
-    /// Others have run, and now nobody wants the processor.
-    Free,
-}
-
 /// What was received and is to be done when the core is free again.
 enum Received {
     /// A request, notice or cancellation.
@@ -92,60 +68,28 @@ type Inbox = Vec<Received>;
 impl Messenger {
     /// Receives and serves until [`Messenger::stop`]. One thread does this.
     pub fn run(self: &Arc<Self>) {
-        let mut patience = Patience::new(SLEEP_NS);
-        // Since when nothing was heard, and whether it was slept since.
-        let mut wait = None;
-        let mut rang = true;
-        // The last time that this thread stood aside a program kept the processor,
-        // and none has let it go since.
-        let mut in_vain = false;
+        let mut watch = Watch::new(SLEEP_NS);
         // Kept from turn to turn, so that a message costs no allocation here.
         let mut inbox = Inbox::new();
         // Who was born before this thread ran rang for nobody.
         self.follow_membership();
         while !self.stop.load(Ordering::Acquire) {
-            let slept = wait.take();
-            let moved = self.turn(&mut inbox, 1, std::mem::take(&mut rang));
-            if moved.heard {
-                self.waited(&mut patience, slept);
-            }
+            let moved = self.turn(&mut inbox, 1, watch.take_rang());
             if moved.any {
+                watch.moved(moved.heard, || self.now_ns());
                 continue;
             }
-            let since = match slept {
-                // It goes on polling for what is due.
-                Some((since, false)) => since,
-                _ => self.now_ns(),
-            };
-            let moved = self.spin(&mut inbox, since + patience.budget());
-            if moved.heard {
-                self.waited(&mut patience, Some((since, false)));
-            }
+            let since = watch.since(|| self.now_ns());
+            let moved = self.spin(&mut inbox, since + watch.budget());
             if moved.any {
+                watch.moved(moved.heard, || self.now_ns());
                 continue;
             }
-            let way = self.sleep(in_vain, patience.budget() > 0);
-            in_vain = match way {
-                Wait::Slept(End::Free) | Wait::Aside(End::Free) => false,
-                Wait::AsideInVain => true,
-                _ => in_vain,
-            };
-            rang = matches!(way, Wait::Slept(End::Rang) | Wait::Aside(End::Rang));
-            wait = match way {
-                // Whoever waits now has only begun to.
-                Wait::Slept(End::Free) | Wait::Aside(_) | Wait::AsideInVain => None,
-                Wait::Slept(_) => Some((since, true)),
-                Wait::Polls => Some((since, false)),
-            };
+            let way = self.sleep(watch.may_stand_aside(), watch.polling_pays());
+            watch.ended(way);
         }
         // Nobody polls any more: who is to be rung for what was sent is rung now.
         lock(&self.core).endpoint.flush();
-    }
-
-    fn waited(&self, patience: &mut Patience, wait: Option<(u64, bool)>) {
-        if let Some((since, slept)) = wait {
-            patience.waited(self.now_ns() - since, slept);
-        }
     }
 
     /// Takes turns until one moved something or `until_ns` has come.
@@ -165,17 +109,17 @@ impl Messenger {
     /// there is something to do. Of a message that is held until its time comes
     /// the last part is polled for, unless somebody else wants the processor.
     ///
-    /// If `polling` pays, it stands aside for a program (unless it did so
-    /// `in_vain`), and goes on when programs have run and wait: mostly for messages.
-    fn sleep(&self, in_vain: bool, polling: bool) -> Wait {
+    /// If `polling` pays, it stands aside for a program (if it `may`), and goes on
+    /// when programs have run and wait: mostly for messages.
+    fn sleep(&self, may: bool, polling: bool) -> Wait {
         self.asleep.store(true, Ordering::Relaxed);
         // SYNC: messenger-asleep, with `poke`: either it sees that this thread
         // sleeps, or this thread sees what it was called for. That is looked at
-        // from here on: coroutines, `stop`, backlogs, timers.
+        // from here on: coroutines, `stop`, backlogs (aside, they wait), timers.
         fence(Ordering::SeqCst);
         let way = if !self.executor.is_idle() || self.stop.load(Ordering::Acquire) {
             Wait::Polls
-        } else if polling && !in_vain && self.platform.is_wanted() {
+        } else if may && polling && self.platform.is_wanted() {
             self.stand_aside()
         } else {
             self.sleep_armed(polling)

@@ -17,7 +17,8 @@
 //!   for [`PATIENCE`], though others be idle: mostly its waker is about to wait,
 //!   and a switch is cheaper than an interrupt. Then an idle core is called.
 //! * One thread may be the *stand-in*: what it waits for includes that a core
-//!   has nothing to do any more. It goes on before that core halts.
+//!   which ran others meanwhile has nothing to do any more. It goes on there,
+//!   before that core halts.
 //! * A core that is to look here is interrupted: to go on from its halt, to put
 //!   a more urgent thread first, or to begin a time slice. Nobody else is.
 
@@ -55,6 +56,8 @@ pub struct CoreQueues {
     armed: u64,
     /// It takes threads.
     online: bool,
+    /// It ran others since the stand-in began to wait.
+    ran: bool,
 }
 
 /// What a thread has to do with the core on which it was last.
@@ -79,10 +82,8 @@ pub struct Queues {
     waiting: [List; BUCKETS],
     /// Since the last look for a deadlock, something happened that may have made one.
     pub suspect: bool,
-    /// Who waits, and goes on as well when a core has nothing to do after it ran others.
+    /// Who waits, and goes on as well when a core that ran others has nothing to do.
     pub stand_in: Option<Index>,
-    /// Others ran since it began to wait.
-    others_ran: bool,
 }
 
 // SAFETY: the stacks and contexts in it belong to it alone.
@@ -98,6 +99,7 @@ impl CoreQueues {
         ended: None,
         armed: NEVER,
         online: false,
+        ran: false,
     };
 
     /// The priority of the most urgent thread that is ready here.
@@ -123,7 +125,6 @@ impl Queues {
             waiting: [List::new(LinkKind::Queue); BUCKETS],
             suspect: false,
             stand_in: None,
-            others_ran: false,
         }
     }
 
@@ -303,7 +304,7 @@ impl Queues {
         if let Some(index) = found {
             let thread = self.table.get_mut(index);
             (thread.core, thread.begins_here) = (own, false);
-            self.others_ran = true;
+            self.cores[own].ran = true;
         }
         if self.online > 1 {
             self.call_next(source.is_some_and(|(_, source)| source != own));
@@ -319,8 +320,11 @@ impl Queues {
     /// waits; then as [`Queues::most_urgent`]. Nobody else is ready.
     #[cold]
     fn call_stand_in(&mut self) -> Option<(usize, usize)> {
-        let index = self.stand_in.filter(|_| self.others_ran)?;
-        self.end_wait(index, false);
+        let own = cores::index();
+        let index = self.stand_in.filter(|_| self.cores[own].ran)?;
+        self.leave_wait(index, false);
+        self.table.get_mut(index).core = own;
+        self.queue(index, false);
         self.most_urgent(true)
     }
 
@@ -428,9 +432,10 @@ impl Queues {
     /// The running thread, which is about to wait, is the stand-in.
     pub fn stand_in(&mut self) {
         let own = cores::index();
-        let others = || (0..MAX_CORES).any(|core| core != own && self.cores[core].current.is_some());
-        let others_run = self.online > 1 && others();
-        (self.stand_in, self.others_ran) = (self.current(), others_run);
+        self.stand_in = self.current();
+        for (core, queues) in self.cores.iter_mut().enumerate() {
+            queues.ran = core != own && queues.current.is_some();
+        }
     }
 
     /// Puts the running thread among those that wait.
@@ -463,6 +468,13 @@ impl Queues {
 
     /// Ends a thread's wait.
     pub fn end_wait(&mut self, index: Index, timed_out: bool) {
+        self.leave_wait(index, timed_out);
+        // Whose time has come was woken by nobody who is about to wait.
+        self.place(index, if timed_out { Affinity::Loose } else { Affinity::Close });
+    }
+
+    /// Takes a thread from among those that wait; it is nowhere then.
+    fn leave_wait(&mut self, index: Index, timed_out: bool) {
         if self.stand_in == Some(index) {
             self.stand_in = None;
         }
@@ -476,8 +488,6 @@ impl Queues {
         if let Waiting::Futex(address) = waiting {
             self.waiting[bucket(address)].remove(&mut self.table, index);
         }
-        // Whose time has come was woken by nobody who is about to wait.
-        self.place(index, if timed_out { Affinity::Loose } else { Affinity::Close });
     }
 
     /// Wakes everybody on this core whose deadline has passed.
