@@ -77,6 +77,8 @@ pub struct Queues {
     waiting: [List; BUCKETS],
     /// Since the last look for a deadlock, something happened that may have made one.
     pub suspect: bool,
+    /// The clock's jumps that the timers have been set anew for.
+    jumps: u32,
 }
 
 // SAFETY: the stacks and contexts in it belong to it alone.
@@ -116,6 +118,7 @@ impl Queues {
             ready: [0; PRIORITIES],
             waiting: [List::new(LinkKind::Queue); BUCKETS],
             suspect: false,
+            jumps: 0,
         }
     }
 
@@ -350,6 +353,9 @@ impl Queues {
     /// slice, or of the patience of those that are ready. A timer that fires
     /// too early does no harm, so it is never set later.
     pub fn set_timer(&mut self) {
+        if clock::jumps() != self.jumps {
+            self.on_jump();
+        }
         let call_at = if self.online > 1 { self.patience_ends() } else { NEVER };
         let core = &mut self.cores[cores::index()];
         let mut due = call_at;
@@ -369,6 +375,19 @@ impl Queues {
         if due < core.armed {
             core.armed = due;
             apic::set_timer(due);
+        }
+    }
+
+    /// The clock has jumped ahead: every timer is set for too late.
+    #[cold]
+    fn on_jump(&mut self) {
+        self.jumps = clock::jumps();
+        let own = cores::index();
+        for (index, core) in self.cores.iter_mut().enumerate().filter(|(_, core)| core.online) {
+            core.armed = NEVER;
+            if index != own {
+                apic::interrupt(index, traps::LOOK);
+            }
         }
     }
 
