@@ -24,8 +24,15 @@ pub enum Object {
     Counter(Arc<Counter>),
 }
 
-/// A descriptor's activity, and what it stands for.
-type Entry = (u64, Object);
+/// A descriptor.
+struct Entry {
+    /// Its activity.
+    owner: u64,
+    /// What it stands for.
+    object: Object,
+    /// Whether it is marked to be closed by `exec`, of which there is none.
+    closes_on_exec: bool,
+}
 
 /// The descriptors of the activities on this node.
 #[derive(Default)]
@@ -45,16 +52,31 @@ impl Descriptors {
             }
             None => return Err(Errno::MFILE),
         };
-        open[slot] = Some((tag, object));
+        open[slot] = Some(Entry { owner: tag, object, closes_on_exec: false });
         Ok(FIRST_DESCRIPTOR + slot as i32)
     }
 
     /// What a descriptor of activity `tag` stands for.
     pub fn get(&self, tag: u64, descriptor: i32) -> Result<Object, Errno> {
-        match held(&self.open).get(slot(descriptor)?) {
-            Some(Some((owner, object))) if *owner == tag => Ok(object.clone()),
+        self.look(tag, descriptor, |entry| entry.object.clone())
+    }
+
+    /// What `look` makes of a descriptor of activity `tag`.
+    fn look<T>(&self, tag: u64, descriptor: i32, look: impl FnOnce(&mut Entry) -> T) -> Result<T, Errno> {
+        match held(&self.open).get_mut(slot(descriptor)?) {
+            Some(Some(entry)) if entry.owner == tag => Ok(look(entry)),
             _ => Err(Errno::BADF),
         }
+    }
+
+    /// Whether `exec` would close a descriptor.
+    pub fn closes_on_exec(&self, tag: u64, descriptor: i32) -> Result<bool, Errno> {
+        self.look(tag, descriptor, |entry| entry.closes_on_exec)
+    }
+
+    /// Changes that.
+    pub fn close_on_exec(&self, tag: u64, descriptor: i32, closes: bool) -> Result<(), Errno> {
+        self.look(tag, descriptor, |entry| entry.closes_on_exec = closes)
     }
 
     /// A second descriptor for the same.
@@ -67,18 +89,17 @@ impl Descriptors {
     pub fn close(&self, tag: u64, descriptor: i32) -> Result<Object, Errno> {
         let mut open = held(&self.open);
         let place = open.get_mut(slot(descriptor)?).ok_or(Errno::BADF)?;
-        let (_, object) = place.take_if(|(owner, _)| *owner == tag).ok_or(Errno::BADF)?;
-        Ok(object)
+        Ok(place.take_if(|entry| entry.owner == tag).ok_or(Errno::BADF)?.object)
     }
 
     /// Closes what an activity left open, also what its threads are about to use.
     pub fn close_all(&self, tag: u64) {
         let left: Vec<_> = held(&self.open)
             .iter_mut()
-            .filter_map(|place| place.take_if(|(owner, _)| *owner == tag))
+            .filter_map(|place| place.take_if(|entry| entry.owner == tag))
             .collect();
-        for (_, object) in left {
-            if let Object::Socket(open) = object {
+        for entry in left {
+            if let Object::Socket(open) = entry.object {
                 open.socket.close();
             }
         }
