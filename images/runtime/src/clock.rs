@@ -19,7 +19,7 @@
 
 use crate::boot;
 use crate::processor::critical::Locked;
-use crate::processor::{apic, features};
+use crate::processor::{apic, cores, features, traps};
 use core::arch::x86_64::{_mm_lfence, _rdtsc};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -179,16 +179,17 @@ static JUMPS: AtomicU32 = AtomicU32::new(0);
 
 /// How often the time has jumped ahead: a timer that was set before, for what is
 /// now earlier, comes too late.
-#[inline]
 pub fn jumps() -> u32 {
-    JUMPS.load(Relaxed)
+    JUMPS.load(Acquire)
 }
 
-/// Makes this the map in place of `old`, from the tick `now` on.
+/// Makes this the map in place of `old`, from the tick `now` on. After a jump
+/// all cores are interrupted, this one as well, to set their timers anew.
 fn follow(old: &Map, new: Map, now: u64) {
     LATCH.set(new);
     if new.at(now) > old.at(now).saturating_add(JUMP_NS) {
-        JUMPS.fetch_add(1, Relaxed);
+        JUMPS.fetch_add(1, Release);
+        (0..cores::count()).for_each(|core| apic::interrupt(core, traps::LOOK));
     }
 }
 

@@ -101,7 +101,7 @@ impl Vm {
                 self.queues.on_timer();
             }
             if called {
-                self.queues.set_timer();
+                self.queues.on_look();
             }
             if timer || called {
                 self.leave_interrupt();
@@ -156,12 +156,6 @@ impl Vm {
 
     fn pass(&mut self, nanoseconds: u64) {
         STATE.with_borrow_mut(|state| state.now += nanoseconds);
-    }
-
-    /// The clock jumps ahead, and a core does something: then its timer is set.
-    fn jump(&mut self, core: usize, nanoseconds: u64) {
-        STATE.with_borrow_mut(|state| state.jump(nanoseconds));
-        on_core(core, || self.queues.set_timer());
     }
 
     /// Delivers what is due on all cores; whether there was anything.
@@ -262,7 +256,7 @@ fn no_core_is_idle_while_a_thread_is_ready() {
                     vm.settle();
                     vm.check_settled();
                 }
-                6 => vm.jump(core, random.below(1_000_000)),
+                6 => STATE.with_borrow_mut(|state| state.jump(random.below(1_000_000))),
                 _ => vm.act(core, &mut random),
             }
             vm.check();
@@ -335,12 +329,12 @@ fn a_clock_that_jumps_ahead_leaves_nobody_asleep() {
         });
     }
     vm.settle();
-    // Two sleep for a second, which has passed when the third one looks.
+    // Two sleep for a second, which is over all at once.
     for core in 1..3 {
         on_core(core, || vm.sleep(Waiting::Sleep, Some(clock::now_ns() + 1_000_000_000)));
     }
     vm.pass(1000);
-    vm.jump(0, 1_000_000_000);
+    STATE.with_borrow_mut(|state| state.jump(1_000_000_000));
     vm.settle();
     assert_eq!(vm.running().into_iter().flatten().count(), 3, "somebody oversleeps");
 }

@@ -20,10 +20,11 @@ pub struct State {
 }
 
 impl State {
-    /// The clock is ahead all at once.
+    /// The clock is ahead all at once, of which all cores are told.
     pub fn jump(&mut self, nanoseconds: u64) {
         (self.now, self.ahead, self.jumps) =
             (self.now + nanoseconds, self.ahead + nanoseconds, self.jumps + 1);
+        self.called = [true; MOST];
     }
 
     /// Takes what is due on a core: whether it was called, whether its timer has run out.

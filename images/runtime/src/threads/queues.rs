@@ -17,7 +17,8 @@
 //!   for [`PATIENCE`], though others be idle: mostly its waker is about to wait,
 //!   and a switch is cheaper than an interrupt. Then an idle core is called.
 //! * A core that is to look here is interrupted: to go on from its halt, to put
-//!   a more urgent thread first, or to begin a time slice. Nobody else is.
+//!   a more urgent thread first, or to begin a time slice; and all are when the
+//!   clock has jumped ahead, for their timers come too late. Nobody else is.
 
 use super::list::{Index, LinkKind, List};
 use super::thread::{NEVER, Table, Thread, Waiting};
@@ -49,8 +50,10 @@ pub struct CoreQueues {
     call_at: u64,
     /// Ended, not yet freed.
     pub ended: Option<Index>,
-    /// When the timer will interrupt.
+    /// When the timer will interrupt...
     armed: u64,
+    /// ...if the clock has jumped ahead no more often than this.
+    jumps: u32,
     /// It takes threads.
     online: bool,
 }
@@ -77,8 +80,6 @@ pub struct Queues {
     waiting: [List; BUCKETS],
     /// Since the last look for a deadlock, something happened that may have made one.
     pub suspect: bool,
-    /// The clock's jumps that the timers have been set anew for.
-    jumps: u32,
 }
 
 // SAFETY: the stacks and contexts in it belong to it alone.
@@ -93,6 +94,7 @@ impl CoreQueues {
         call_at: NEVER,
         ended: None,
         armed: NEVER,
+        jumps: 0,
         online: false,
     };
 
@@ -118,7 +120,6 @@ impl Queues {
             ready: [0; PRIORITIES],
             waiting: [List::new(LinkKind::Queue); BUCKETS],
             suspect: false,
-            jumps: 0,
         }
     }
 
@@ -353,9 +354,6 @@ impl Queues {
     /// slice, or of the patience of those that are ready. A timer that fires
     /// too early does no harm, so it is never set later.
     pub fn set_timer(&mut self) {
-        if clock::jumps() != self.jumps {
-            self.on_jump();
-        }
         let call_at = if self.online > 1 { self.patience_ends() } else { NEVER };
         let core = &mut self.cores[cores::index()];
         let mut due = call_at;
@@ -378,19 +376,6 @@ impl Queues {
         }
     }
 
-    /// The clock has jumped ahead: every timer is set for too late.
-    #[cold]
-    fn on_jump(&mut self) {
-        self.jumps = clock::jumps();
-        let own = cores::index();
-        for (index, core) in self.cores.iter_mut().enumerate().filter(|(_, core)| core.online) {
-            core.armed = NEVER;
-            if index != own {
-                apic::interrupt(index, traps::LOOK);
-            }
-        }
-    }
-
     /// When an idle core is to be called for those that are ready here.
     #[inline(never)]
     fn patience_ends(&mut self) -> u64 {
@@ -402,6 +387,16 @@ impl Queues {
             core.call_at = clock::now_ns() + PATIENCE;
         }
         core.call_at
+    }
+
+    /// This core is to look what it runs, and when its timer is due.
+    pub fn on_look(&mut self) {
+        let jumps = clock::jumps();
+        let core = self.own();
+        if core.jumps != jumps {
+            (core.jumps, core.armed) = (jumps, NEVER);
+        }
+        self.set_timer();
     }
 
     /// This core's timer has interrupted it.

@@ -312,9 +312,9 @@ pub fn on_timer() {
     SCHEDULER.with(Queues::on_timer);
 }
 
-/// Another core has this one look: at what it runs, and for how long.
+/// This core is to look at what it runs, and for how long.
 pub fn on_look() {
-    SCHEDULER.with(Queues::set_timer);
+    SCHEDULER.with(Queues::on_look);
 }
 
 /// The end of an interrupt: goes on with another thread if it is more urgent
