@@ -151,7 +151,7 @@ impl Platform for Machine {
 
     fn poke(&self) {}
 
-    fn may_spin(&self, _: usize) -> bool {
+    fn may_spin(&self) -> bool {
         false
     }
 }

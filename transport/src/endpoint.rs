@@ -155,7 +155,7 @@ pub struct Endpoint {
     unflushed: Vec<usize>,
     /// Some link wants to be told the time.
     is_timed: bool,
-    /// Nobody polls until a doorbell rings.
+    /// Nobody polls for now.
     sleeps: bool,
     /// Places of the channels that were sent through meanwhile.
     awaited: Vec<usize>,
@@ -380,6 +380,13 @@ impl Endpoint {
         hot.drain(..).for_each(|place| channels[place].is_listed = false);
         self.sleeps = true;
         true
+    }
+
+    /// Nobody polls for a while, though peers will not ring for what they send on
+    /// hot channels: what is sent from here meanwhile rings at once.
+    pub fn stand_aside(&mut self) {
+        self.flush();
+        self.sleeps = true;
     }
 
     /// When the next poll is due at the latest, whether or not somebody rings.

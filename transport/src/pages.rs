@@ -111,13 +111,18 @@ impl Lender {
     /// Starts an epoch; comes after the ring's writer did. What this
     /// incarnation of the borrower still holds from before stays lent.
     pub fn synchronise(&mut self, epoch: Epoch) {
+        let was_used = self.tag != 0 || !Epoch::is_untouched(epoch.writer);
         self.tag = epoch.tag();
         self.wait_no_more();
         self.counts.fill(0);
         self.free.clear();
         self.lent.clear();
         let reader = self.tag & 0xffff;
-        for page in (0..self.counts.len() as u16).rev() {
+        let pages = (0..self.counts.len() as u16).rev();
+        if !was_used {
+            return self.free.extend(pages);
+        }
+        for page in pages {
             // SYNC: lease (the lender's side; the fence is the ring's)
             let word = taken_word(&self.memory, page).load(Acquire);
             let is_held = word as u32 & HELD != 0 && (word >> 32) as u32 & 0xffff == reader;
@@ -224,8 +229,6 @@ impl Borrower {
         doorbell: Arc<dyn Doorbell + Send + Sync>,
     ) -> Result<Self, TooSmall> {
         let pages = pages_in(&memory)?;
-        // An incarnation that begins holds nothing.
-        (0..pages).for_each(|page| taken_word(&memory, page).store(0, Relaxed));
         let start = pages_start(usize::from(pages));
         let shared =
             Borrowed { memory, start, peer, doorbell, rung: AtomicU64::new(0), held: AtomicU64::new(0) };
@@ -234,6 +237,11 @@ impl Borrower {
 
     /// Starts an epoch. Leases of the epoch before stay good.
     pub fn synchronise(&mut self, epoch: Epoch) {
+        if self.tag == 0 && !Epoch::is_untouched(epoch.reader) {
+            // An incarnation that begins holds nothing.
+            (0..self.counts.len() as u16)
+                .for_each(|page| taken_word(&self.shared.memory, page).store(0, Relaxed));
+        }
         self.tag = epoch.tag();
         self.counts.fill(0);
     }

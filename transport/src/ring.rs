@@ -36,6 +36,8 @@ const POSITION: usize = 0;
 const ASLEEP: usize = WORD;
 const WAITS: usize = LINE;
 const SLOTS: usize = 2 * LINE;
+/// Generation of a VM's first life on a machine.
+const FIRST_GENERATION: u32 = 1;
 /// Sequence numbers are counted modulo 2^24.
 const SEQUENCE: u32 = (1 << 24) - 1;
 
@@ -68,6 +70,13 @@ impl Epoch {
     /// What slots and positions of this epoch carry (protocol.md R3). Never 0.
     pub fn tag(self) -> u32 {
         (self.writer % 0xffff + 1) << 16 | (self.reader % 0xffff + 1)
+    }
+
+    /// Whether nothing can have been written at an end of this generation before
+    /// its first epoch: the region is as old as the machine and full of zeros
+    /// (protocol.md E4).
+    pub(crate) fn is_untouched(generation: u32) -> bool {
+        generation == FIRST_GENERATION
     }
 }
 
@@ -249,8 +258,10 @@ impl Writer {
 
     /// Starts an epoch, with an empty ring.
     pub fn synchronise(&mut self, epoch: Epoch) {
-        for sequence in 0..=self.mask {
-            self.header(sequence).store(0, Relaxed);
+        // To leave the pages of a ring alone that is never used saves each VM
+        // these pages for each peer.
+        if self.tag != 0 || !Epoch::is_untouched(epoch.writer) {
+            (0..=self.mask).for_each(|sequence| self.header(sequence).store(0, Relaxed));
         }
         // SYNC: slot-overwrite, lease (the writer's side): all payloads of the
         // new epoch, and all looks at who holds a page, come after the cleared

@@ -22,7 +22,6 @@ mod faults;
 mod receive;
 mod serve;
 mod timers;
-mod wait;
 
 use crate::executor::{Executor, lock};
 use crate::membership::{Membership, Role, Utility};
@@ -34,7 +33,7 @@ use faults::Faults;
 use serve::Served;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use timers::Timers;
 use transport::Body;
@@ -61,15 +60,24 @@ pub trait Platform: Send + Sync {
     /// Sleeps until a doorbell, a poke, or `deadline_ns`. One that came since
     /// the last wait or [`Platform::rang`] counts. Whether one came.
     fn wait(&self, deadline_ns: Option<u64>) -> bool;
+    /// The same, and goes on as well when others in this VM have run since, and
+    /// none of them wants the processor any more.
+    fn stand_by(&self, deadline_ns: Option<u64>) -> bool {
+        self.wait(deadline_ns)
+    }
     /// Makes [`Platform::wait`] return; from any thread.
     fn poke(&self);
     /// Whether a doorbell or poke came since the last call or wait, or may have.
     fn rang(&self) -> bool {
         true
     }
-    /// Whether nobody else in this VM wants the processor, `waiting` threads
-    /// apart that would only go to sleep.
-    fn may_spin(&self, waiting: usize) -> bool;
+    /// Whether the processor is there for polling: nobody else wants it.
+    fn may_spin(&self) -> bool;
+    /// Whether somebody else in this VM wants the processor, so that
+    /// [`Platform::stand_by`] says when nobody does any more.
+    fn is_wanted(&self) -> bool {
+        false
+    }
 }
 
 /// Why a call got no reply.
@@ -135,10 +143,6 @@ pub struct Messenger {
     /// The messenger's thread sleeps, or is about to and has looked at
     /// everything that a poke is for. SYNC: messenger-asleep.
     asleep: Arc<AtomicBool>,
-    /// Threads that could run, but only to wait for this messenger.
-    waiting: Arc<AtomicUsize>,
-    /// The messenger's thread would poll now, if it were let.
-    polls: AtomicBool,
 }
 
 /// What one lock holds: whatever a message touches on its way.
@@ -197,8 +201,6 @@ impl Messenger {
             timers: Timers::new(),
             stop: AtomicBool::new(false),
             asleep,
-            waiting: Arc::default(),
-            polls: AtomicBool::new(false),
         })
     }
 

@@ -33,6 +33,8 @@ struct Host {
     own: usize,
     start: Instant,
     spins: bool,
+    /// A program of this VM wants the processor, and never waits.
+    busy: bool,
 }
 
 impl Platform for Host {
@@ -60,8 +62,11 @@ impl Platform for Host {
     fn poke(&self) {
         self.bells[self.own].ring();
     }
-    fn may_spin(&self, _: usize) -> bool {
-        self.spins
+    fn may_spin(&self) -> bool {
+        self.spins && !self.busy
+    }
+    fn is_wanted(&self) -> bool {
+        self.busy
     }
 }
 
@@ -76,10 +81,16 @@ struct World {
     membership: Membership,
     bells: Arc<Vec<Bell>>,
     messengers: Vec<Arc<Messenger>>,
+    /// In every VM runs a program.
+    busy: bool,
 }
 
 impl World {
     fn new() -> Self {
+        Self::with(false)
+    }
+
+    fn with(busy: bool) -> Self {
         let roles =
             [Role::Launcher, Role::Node, Role::Utility(Utility::Files), Role::Utility(Utility::Files)];
         let peers = roles.iter().enumerate();
@@ -99,6 +110,7 @@ impl World {
             membership,
             bells: Arc::new((0..4).map(|_| Bell::default()).collect()),
             messengers: vec![],
+            busy,
         };
         for id in 0..4 {
             world.say(id, LifeState::Ready);
@@ -128,7 +140,7 @@ impl World {
     }
 
     fn host(&self, own: usize) -> Host {
-        Host { bells: self.bells.clone(), own, start: Instant::now(), spins: own == 1 }
+        Host { bells: self.bells.clone(), own, start: Instant::now(), spins: own == 1, busy: self.busy }
     }
 
     fn say(&self, peer: u16, state: LifeState) {
@@ -210,6 +222,22 @@ fn calls_of_all_sizes_from_many_threads_are_answered() {
         });
         assert_eq!(echo.served.load(Ordering::SeqCst), 280);
     }
+}
+
+#[test]
+fn messages_are_noticed_though_programs_never_wait() {
+    let world = World::with(true);
+    world.messengers[1].serve(Pipe::Node, Arc::new(Echo { later: true, served: AtomicU64::new(0) }));
+    world.run(|world| {
+        let longest = Duration::from_millis(2);
+        for round in 0..200 {
+            // Now the other end is aside, now it sleeps.
+            std::thread::sleep(longest * (round % 10) / 10);
+            let body = round.to_le_bytes();
+            let reply = block_on(world.messengers[0].call(first(1), Pipe::Node, &body));
+            assert_eq!(reply.map(Body::into_vec), Ok(body.to_vec()));
+        }
+    });
 }
 
 #[test]

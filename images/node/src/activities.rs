@@ -16,6 +16,7 @@ use crate::activity::{Activity, Key, Placement, held};
 use crate::descriptors::Descriptors;
 use crate::faults;
 use crate::program::Program;
+use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
 use kernel::pipe::Pipes;
@@ -147,7 +148,7 @@ impl Activities {
         // Before the report, for whoever it goes to may be long in answering.
         runtime::thread::cancel(activity.tag);
         if is_first {
-            self.messenger.block_on(self.report(activity, end));
+            block_on(self.report(activity, end));
         }
     }
 

@@ -6,13 +6,23 @@
 
 use crate::activity::held;
 use crate::descriptors::{Descriptors, Object};
+use futures_util::{StreamExt, stream};
 use kernel::errno::Errno;
+use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
-use kernel::protocol::files::{Entry, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status};
+use kernel::protocol::files::{
+    DATA_HEAD, Entry, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status, data_in,
+};
 use kernel::protocol::{decode, encode};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use transport::Body;
+
+/// Most requests that a call reads with at a time: `files` has the next one
+/// while this node copies what the last one brought.
+const READS_UNDER_WAY: usize = 3;
 
 /// The open files of this node.
 pub struct Files {
@@ -120,32 +130,33 @@ impl Files {
             return Err(Errno::BADF);
         }
         let mut position = held(&file.position);
-        let mut done = 0;
-        for chunk in buffer.chunks_mut(MAX_DATA) {
-            let wanted = chunk.len();
-            let read = match self.read_at(file.handle, *position, chunk) {
-                Ok(read) => read,
-                Err(_) if done > 0 => break,
-                Err(error) => return Err(error),
-            };
-            *position += read as u64;
-            done += read;
-            if read < wanted {
-                break;
-            }
-        }
-        Ok(done)
+        let (done, error) = block_on(self.read_at(file.handle, *position, buffer));
+        *position += done as u64;
+        error.filter(|_| done == 0).map_or(Ok(done), Err)
     }
 
-    fn read_at(&self, handle: Handle, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let request = Request::Read { handle, offset, length: buffer.len() as u32 };
-        self.ask(&request, |reply| match reply {
-            Reply::Data(data) => {
-                buffer.get_mut(..data.len())?.copy_from_slice(data);
-                Some(data.len())
+    /// Reads from `offset` on: how many bytes, and what went wrong after these.
+    /// Several requests are under way at a time, and what they bring is copied
+    /// once.
+    async fn read_at(&self, handle: Handle, offset: u64, buffer: &mut [u8]) -> (usize, Option<Errno>) {
+        let wanted = buffer.len();
+        let ask = |start: usize| {
+            let length = MAX_DATA.min(wanted - start) as u32;
+            let request = encode(&Request::Read { handle, offset: offset + start as u64, length });
+            async move { self.messenger.call_utility(Utility::Files, &request).await }
+        };
+        let starts = (0..wanted).step_by(MAX_DATA);
+        let mut replies = pin!(stream::iter(starts.map(ask)).buffered(READS_UNDER_WAY));
+        let mut done = 0;
+        for chunk in buffer.chunks_mut(MAX_DATA) {
+            let Some(reply) = replies.next().await else { break };
+            match reply.map_err(failed).and_then(|reply| take_data(reply, chunk)) {
+                Ok(read) if read == chunk.len() => done += read,
+                Ok(read) => return (done + read, None),
+                Err(error) => return (done, Some(error)),
             }
-            _ => None,
-        })
+        }
+        (done, None)
     }
 
     /// Writes at the descriptor's position, or at the end.
@@ -349,12 +360,8 @@ impl Files {
     /// Asks the utility and takes from the reply what was asked for. A reply
     /// of another kind, or none, is an input/output error.
     fn ask<T>(&self, request: &Request<'_>, take: impl FnOnce(Reply<'_>) -> Option<T>) -> Result<T, Errno> {
-        let reply = self.messenger.block_on(self.messenger.call_utility(Utility::Files, &encode(request)));
-        let mut reply = reply.map_err(|error| match error {
-            // Only a path can be so long.
-            CallError::TooLong => Errno::NAMETOOLONG,
-            _ => Errno::IO,
-        })?;
+        let reply = block_on(self.messenger.call_utility(Utility::Files, &encode(request)));
+        let mut reply = reply.map_err(failed)?;
         take(decode::<Response>(reply.bytes()).map_err(|_| Errno::IO)??).ok_or(Errno::IO)
     }
 }
@@ -373,6 +380,28 @@ impl Drop for OpenFile {
             // A utility that is gone has no handles.
             let _ = messenger.call_utility(Utility::Files, &request).await;
         });
+    }
+}
+
+/// What a program hears of a call without a reply.
+fn failed(error: CallError) -> Errno {
+    match error {
+        // Only a path can be so long.
+        CallError::TooLong => Errno::NAMETOOLONG,
+        _ => Errno::IO,
+    }
+}
+
+/// Copies the data of a reply to `target`; how many bytes there are.
+fn take_data(mut reply: Body, target: &mut [u8]) -> Result<usize, Errno> {
+    let mut head = [0; DATA_HEAD];
+    let seen = reply.copy(0, &mut head);
+    match data_in(&head[..seen], reply.len()) {
+        Some(data) => {
+            let target = target.get_mut(..data.len()).ok_or(Errno::IO)?;
+            Ok(reply.copy(data.start, target))
+        }
+        None => Err(decode::<Response>(reply.bytes()).map_err(|_| Errno::IO)?.err().unwrap_or(Errno::IO)),
     }
 }
 

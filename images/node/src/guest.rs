@@ -18,6 +18,7 @@ use cyanea::{Error, Place, PoolMemory};
 use hermit_abi as abi;
 use ivshmem::layout::{Part, Region, RegionKind};
 use kernel::errno::Errno;
+use kernel::executor::block_on;
 use kernel::protocol::fault::Report;
 use kernel::protocol::files::{FileKind, OpenFlags, Status};
 use kernel::protocol::tasks::End;
@@ -93,7 +94,7 @@ impl Node {
 impl System for Node {
     fn write_console(&self, tag: u64, fd: i32, bytes: &[u8]) -> Result<usize> {
         within_call(AfterCall::GoesOn, || match self.activities.tagged(tag) {
-            Some(activity) => self.activities.messenger.block_on(activity.write(fd as u8, bytes)),
+            Some(activity) => block_on(activity.write(fd as u8, bytes)),
             None => self.console.want(&self.activities.messenger),
         });
         Ok(bytes.len())

@@ -37,9 +37,9 @@ pub fn set_priority(id: ThreadId, priority: Priority) -> bool {
     scheduler::set_priority(id, priority)
 }
 
-/// Whether more than `count` other threads are ready to run, of whatever priority.
-pub fn more_runnable_than(count: usize) -> bool {
-    scheduler::more_runnable_than(count)
+/// Whether other threads, of whatever priority, are ready to run on this core.
+pub fn is_wanted() -> bool {
+    scheduler::is_wanted()
 }
 
 /// How many threads there are.

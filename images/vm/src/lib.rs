@@ -51,8 +51,16 @@ impl Platform for Bare {
         runtime::bell::rang()
     }
 
-    fn may_spin(&self, waiting: usize) -> bool {
-        !runtime::thread::more_runnable_than(waiting)
+    fn stand_by(&self, deadline_ns: Option<u64>) -> bool {
+        runtime::bell::wait_or_stand_in(deadline_ns)
+    }
+
+    fn may_spin(&self) -> bool {
+        !self.is_wanted()
+    }
+
+    fn is_wanted(&self) -> bool {
+        runtime::thread::is_wanted()
     }
 }
 

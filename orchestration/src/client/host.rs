@@ -51,7 +51,7 @@ impl Platform for Host {
         self.bells.ring(Peer::LAUNCHER.0);
     }
 
-    fn may_spin(&self, _: usize) -> bool {
+    fn may_spin(&self) -> bool {
         // The launcher shares its cores with the machine's VMs.
         false
     }

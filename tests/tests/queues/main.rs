@@ -122,6 +122,10 @@ impl Vm {
                     self.queues.pick();
                 }
                 2 => self.sleep(Waiting::Futex(address), None),
+                3 if self.queues.stand_in.is_none() && random.below(2) == 0 => {
+                    self.queues.stand_in();
+                    self.sleep(Waiting::Futex(address), Some(deadline));
+                }
                 3 => self.sleep(Waiting::Futex(address), Some(deadline)),
                 4 => self.sleep(Waiting::Sleep, Some(deadline)),
                 5..8 => {
@@ -291,6 +295,40 @@ fn a_thread_that_sleeps_stays_where_it_was_and_nothing_else_ticks() {
     // Alone it has no time slices.
     vm.pass(100_000_000);
     assert!((0..4).all(|core| !vm.interrupt(core)), "somebody ticks");
+}
+
+#[test]
+fn the_stand_in_goes_on_before_a_core_halts_on_which_others_ran() {
+    let mut vm = Vm::new(1);
+    on_core(0, || {
+        let stand_in = vm.spawn(Priority::High, None);
+        let other = vm.spawn(Priority::Normal, None);
+        vm.queues.pick();
+        let stand_by = |vm: &mut Vm| {
+            assert_eq!(vm.queues.current(), Some(stand_in));
+            vm.queues.stand_in();
+            vm.sleep(Waiting::Futex(64), None);
+        };
+        stand_by(&mut vm);
+        for _ in 0..3 {
+            assert_eq!(vm.queues.current(), Some(other));
+            vm.sleep(Waiting::Sleep, Some(clock::now_ns() + 10_000));
+            // It goes on, and if nothing has come of it the core halts.
+            stand_by(&mut vm);
+            assert_eq!(vm.queues.current(), None);
+            vm.queues.pick();
+            assert_eq!(vm.queues.current(), None, "nobody has run since");
+            vm.pass(10_000);
+            vm.queues.on_timer();
+            vm.leave_interrupt();
+        }
+        // Woken, it is none any more.
+        assert_eq!(vm.queues.wake(64, 1), 1);
+        vm.make_room();
+        vm.sleep(Waiting::Futex(64), None);
+        vm.sleep(Waiting::Futex(128), None);
+        assert_eq!(vm.queues.current(), None);
+    });
 }
 
 #[test]

@@ -402,3 +402,30 @@ fn an_endpoint_may_move_to_another_thread() {
     fn is_send<T: Send>() {}
     is_send::<Endpoint>();
 }
+
+#[test]
+fn who_is_aside_is_not_rung_by_hot_peers_but_rings_at_once() {
+    let pair = Pair::new(SMALL);
+    let (mut a, mut b) = pair.both();
+    a.send(at(1, 1), header(1), &[]).unwrap();
+    settle(&mut a, &mut b);
+    assert!(b.prepare_sleep());
+    pair.bells.take();
+    a.stand_aside();
+    // What a program sends meanwhile rings whoever sleeps.
+    a.send(at(1, 1), header(2), &[]).unwrap();
+    assert_eq!(pair.bells.take(), [1]);
+    assert_eq!(poll_all(&mut b), [message(at(0, 1), 2, b"")]);
+    // What it is sent is there when it looks again.
+    b.send(at(0, 1), header(3), &[]).unwrap();
+    b.flush();
+    assert_eq!(pair.bells.take(), []);
+    let mut events = Vec::new();
+    assert!(a.poll(0, false, |event| events.push(event)));
+    assert_eq!(events, [message(at(1, 1), 3, b"")]);
+    // Asleep it is rung again.
+    assert!(poll_all(&mut a).is_empty() && a.prepare_sleep());
+    b.send(at(0, 1), header(4), &[]).unwrap();
+    b.flush();
+    assert_eq!(pair.bells.take(), [0]);
+}

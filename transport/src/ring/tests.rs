@@ -129,3 +129,19 @@ fn sequences_are_what_the_page_says() {
     let page = include_str!("../../../docs/protocol.md");
     assert!(page.contains(&format!("| `ring::SEQUENCE` | {SEQUENCE} |")));
 }
+
+#[test]
+fn only_the_first_incarnation_leaves_the_slots_alone_and_only_once() {
+    let memory = SharedMemory::heap(SLOTS + 4 * LINE);
+    let headers = |value| (0..4).all(|slot| memory.word(SLOTS + slot * LINE).load(Relaxed) == value);
+    let fill = || (0..4).for_each(|slot| memory.word(SLOTS + slot * LINE).store(1, Relaxed));
+    let mut first = Writer::new(memory.clone()).unwrap();
+    fill();
+    first.synchronise(EPOCH);
+    assert!(headers(1));
+    first.synchronise(Epoch { writer: 1, reader: 2 });
+    assert!(headers(0));
+    fill();
+    Writer::new(memory.clone()).unwrap().synchronise(Epoch { writer: 2, reader: 1 });
+    assert!(headers(0));
+}

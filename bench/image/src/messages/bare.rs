@@ -57,7 +57,8 @@ impl Bare {
     /// This end, in a machine of so many peers.
     pub fn new(shared: &Shared, other: Peer, peers: u16) -> Self {
         let [out, inward] = windows(shared, 4096, RING_BYTES);
-        let epoch = Epoch { writer: 1, reader: 1 };
+        // Not the first generation: others have used this memory before.
+        let epoch = Epoch { writer: 2, reader: 2 };
         let (mut writer, mut reader) =
             (Writer::new(out).expect("large enough"), Reader::new(inward).expect("large enough"));
         writer.synchronise(epoch);

@@ -1,6 +1,7 @@
 //! Null calls through the messengers of the two VMs.
 
 use crate::shared::Way;
+use kernel::executor::block_on;
 use kernel::messenger::{Messenger, Outcome, Request, Service};
 use kernel::protocol::{Peer, Pipe};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -89,7 +90,7 @@ impl Calls {
             start.elapsed()
         };
         if way == Way::ThreadCall {
-            return messenger.block_on(all);
+            return block_on(all);
         }
         let (spent, leader) = (Arc::new(Mutex::new(None)), std::thread::current());
         let result = spent.clone();

@@ -84,7 +84,15 @@ impl Platform for Measured {
         vm::Bare.rang()
     }
 
-    fn may_spin(&self, waiting: usize) -> bool {
-        !self.sleeps_at_once.load(SeqCst) && vm::Bare.may_spin(waiting)
+    fn stand_by(&self, deadline_ns: Option<u64>) -> bool {
+        self.hold() || vm::Bare.stand_by(deadline_ns)
+    }
+
+    fn may_spin(&self) -> bool {
+        !self.sleeps_at_once.load(SeqCst) && vm::Bare.may_spin()
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.sleeps_at_once.load(SeqCst) && vm::Bare.is_wanted()
     }
 }

@@ -11,6 +11,7 @@
 
 mod stage;
 
+use kernel::executor::block_on;
 use kernel::messenger::{Messenger, Outcome, Request, Service};
 use kernel::protocol::{Incarnation, Peer, Pipe};
 use stage::{Act, Phase, Stage};
@@ -62,7 +63,7 @@ fn take_part(messenger: &Arc<Messenger>) {
     };
     while let Some(act) = stage.next(own) {
         if own < act.talkers {
-            let line = messenger.block_on(talk(messenger, partner, &stage, own));
+            let line = block_on(talk(messenger, partner, &stage, own));
             if act.round > 0 {
                 println!("bench: {} {line}", act.talkers);
             }

@@ -3,9 +3,18 @@
 //! ```text
 //!            nothing moved             budget spent
 //!   turns ───────────────▶ polling ───────────────────▶ asleep
-//!     ▲                       │ something moved            │ bell, poke, timer
-//!     └───────────────────────┴────────────────────────────┘
+//!     ▲                       │ something moved            │ bell, poke, timer,
+//!     ├───────────────────────┴────────────────────────────┤ or others have run and wait
+//!     │                others want the processor           │
+//!     └──────────────────── aside ◀────────────────────────┘
 //! ```
+//! It is *aside* while a program of this VM runs: peers that it has just talked
+//! with do not ring, for the program will soon want something, mostly, and then
+//! this thread looks before the processor halts. A doorbell costs both VMs more
+//! than a message of the greatest length. If the program runs on, this
+//! thread asks for doorbells after [`ASIDE_NS`]: that is how late a message can
+//! be noticed.
+//!
 //! What polling and sleeping went before counts for [`Patience`] only when a
 //! message (or a birth or death) ended it: that is what polling is for.
 
@@ -27,6 +36,9 @@ const SLEEP_NS: u64 = 30_000;
 /// A message that is due within so much time is polled for: no sleep is as short.
 const SHORT_NS: u64 = 2 * SLEEP_NS;
 
+/// How long hot channels are not looked at because a program runs.
+const ASIDE_NS: u64 = 500_000;
+
 /// So often the rings are looked at between two looks at the clock and at
 /// whether somebody else wants the processor.
 const POLLS_PER_LOOK: u32 = 16;
@@ -38,6 +50,17 @@ struct Moved {
     heard: bool,
     /// Anything at all.
     any: bool,
+}
+
+/// How a wait of the messenger's thread ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// It slept; a doorbell or poke came, or not.
+    Slept { rang: bool },
+    /// It was aside; a doorbell or poke came, or not; a program ran all the time, or not.
+    Aside { rang: bool, in_vain: bool },
+    /// It goes on polling: something is due, or was just found.
+    Polls,
 }
 
 /// What was received and is to be done when the core is free again.
@@ -57,6 +80,8 @@ impl Messenger {
         // Since when nothing was heard, and whether it was slept since.
         let mut wait = None;
         let mut rang = true;
+        // A program has kept the processor since it was last looked for messages.
+        let mut in_vain = false;
         // Kept from turn to turn, so that a message costs no allocation here.
         let mut inbox = Inbox::new();
         // Who was born before this thread ran rang for nobody.
@@ -75,24 +100,23 @@ impl Messenger {
                 Some((since, false)) => since,
                 _ => self.now_ns(),
             };
-            self.polls.store(patience.budget() > 0, Ordering::SeqCst);
             let moved = self.spin(&mut inbox, since + patience.budget());
             if moved.heard {
                 self.waited(&mut patience, Some((since, false)));
             }
-            if !moved.any {
-                let slept = self.sleep();
-                rang = slept.unwrap_or(false);
-                wait = Some((since, slept.is_some()));
+            if moved.any {
+                continue;
             }
+            let way = self.sleep(in_vain, patience.budget() > 0);
+            in_vain = matches!(way, Wait::Aside { in_vain: true, .. });
+            (rang, wait) = match way {
+                Wait::Slept { rang } => (rang, Some((since, true))),
+                Wait::Aside { rang, .. } => (rang, None),
+                Wait::Polls => (false, Some((since, false))),
+            };
         }
         // Nobody polls any more: who is to be rung for what was sent is rung now.
         lock(&self.core).endpoint.flush();
-    }
-
-    /// Whether nobody else in this VM wants the processor.
-    fn may_spin(&self) -> bool {
-        self.platform.may_spin(self.waiting.load(Ordering::SeqCst))
     }
 
     fn waited(&self, patience: &mut Patience, wait: Option<(u64, bool)>) {
@@ -103,7 +127,7 @@ impl Messenger {
 
     /// Takes turns until one moved something or `until_ns` has come.
     fn spin(self: &Arc<Self>, inbox: &mut Inbox, until_ns: u64) -> Moved {
-        while self.may_spin() && self.now_ns() < until_ns {
+        while self.platform.may_spin() && self.now_ns() < until_ns {
             let moved = self.turn(inbox, POLLS_PER_LOOK, false);
             if moved.any {
                 return moved;
@@ -117,30 +141,55 @@ impl Messenger {
     /// Sleeps until somebody rings or pokes, or a timer is due; not at all if
     /// there is something to do. Of a message that is held until its time comes
     /// the last part is polled for, unless somebody else wants the processor.
-    /// Whether a doorbell rang; `None` while such a message is polled for.
-    fn sleep(&self) -> Option<bool> {
-        let mut rang = Some(false);
+    ///
+    /// Stands aside for a program, unless it did so `in_vain`. If `polling` pays,
+    /// it goes on when programs have run and wait: mostly for messages.
+    fn sleep(&self, in_vain: bool, polling: bool) -> Wait {
         self.asleep.store(true, Ordering::Relaxed);
         // SYNC: messenger-asleep, with `poke`: either it sees that this thread
         // sleeps, or this thread sees what it was called for. That is looked at
         // from here on: coroutines, `stop`, backlogs, timers.
         fence(Ordering::SeqCst);
-        if self.executor.is_idle() && !self.stop.load(Ordering::Acquire) {
-            let mut core = lock(&self.core);
-            let may_sleep = core.endpoint.prepare_sleep();
-            let due = core.endpoint.deadline();
-            drop(core);
-            let early = if self.may_spin() { SHORT_NS } else { 0 };
-            let due = due.map(|due| due.saturating_sub(early));
-            let is_due_soon = due.is_some_and(|due| due <= self.now_ns());
-            if is_due_soon {
-                rang = None;
-            } else if may_sleep {
-                rang = Some(self.platform.wait(due.into_iter().chain(self.timers.earliest()).min()));
-            }
-        }
+        let way = if !self.executor.is_idle() || self.stop.load(Ordering::Acquire) {
+            Wait::Slept { rang: false }
+        } else if self.platform.is_wanted() && !in_vain {
+            self.stand_aside()
+        } else {
+            self.sleep_armed(polling)
+        };
         self.asleep.store(false, Ordering::Relaxed);
-        rang
+        way
+    }
+
+    fn stand_aside(&self) -> Wait {
+        let due = {
+            let mut core = lock(&self.core);
+            core.endpoint.stand_aside();
+            core.endpoint.deadline()
+        };
+        let end = self.now_ns() + ASIDE_NS;
+        let rang =
+            self.platform.stand_by([due, self.timers.earliest(), Some(end)].into_iter().flatten().min());
+        Wait::Aside { rang, in_vain: !rang && self.now_ns() >= end }
+    }
+
+    fn sleep_armed(&self, polling: bool) -> Wait {
+        let mut core = lock(&self.core);
+        let may_sleep = core.endpoint.prepare_sleep();
+        let due = core.endpoint.deadline();
+        drop(core);
+        let early = if self.platform.may_spin() { SHORT_NS } else { 0 };
+        let due = due.map(|due| due.saturating_sub(early));
+        if due.is_some_and(|due| due <= self.now_ns()) {
+            return Wait::Polls;
+        }
+        let until = due.into_iter().chain(self.timers.earliest()).min();
+        let rang = match (may_sleep, polling) {
+            (false, _) => false,
+            (true, true) => self.platform.stand_by(until),
+            (true, false) => self.platform.wait(until),
+        };
+        Wait::Slept { rang }
     }
 
     /// One turn: births and deaths (if it `rang`), messages (looked for up to so

@@ -6,6 +6,7 @@
 //! any request. Every request may be sent again with the same request id (after
 //! the activity that had it died): it is then carried out at most once.
 
+use super::encode;
 use crate::errno::Errno;
 use alloc::vec::Vec;
 use bitflags::bitflags;
@@ -310,3 +311,40 @@ pub enum Reply<'a> {
 
 /// The answer to a request.
 pub type Response<'a> = Result<Reply<'a>, Errno>;
+
+/// Where in a response's body the bytes of [`Reply::Data`] are, by the first
+/// [`DATA_HEAD`] bytes of the body, so that the others are copied only to where
+/// they are wanted. `None`: it is another response.
+pub fn data_in(head: &[u8], body_len: usize) -> Option<core::ops::Range<usize>> {
+    // Its encoding begins as that of no data does, but for their number.
+    let empty = encode(&Response::Ok(Reply::Data(&[])));
+    let number = head.strip_prefix(empty.split_last()?.1)?;
+    let (length, behind) = postcard::take_from_bytes::<u32>(number).ok()?;
+    let start = head.len() - behind.len();
+    (start + length as usize == body_len).then_some(start..body_len)
+}
+
+/// So many bytes say where the data are.
+pub const DATA_HEAD: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_are_found_in_their_response_and_in_no_other() {
+        for length in [0, 1, 100, 127, 128, 5000, MAX_DATA] {
+            let data = alloc::vec![7; length];
+            let body = encode(&Response::Ok(Reply::Data(&data)));
+            let head = &body[..body.len().min(DATA_HEAD)];
+            let found = data_in(head, body.len()).expect("they are there");
+            assert!(found.len() == length && body[found].iter().all(|&byte| byte == 7));
+            assert_eq!(data_in(head, body.len() + 1), None, "one that was cut off or goes on");
+        }
+        for other in [Ok(Reply::Done), Ok(Reply::Written { end: 2 }), Err(Errno::IO)] {
+            let body = encode::<Response>(&other);
+            assert_eq!(data_in(&body, body.len()), None);
+        }
+        assert_eq!(data_in(&[], 0), None);
+    }
+}

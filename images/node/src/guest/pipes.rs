@@ -5,6 +5,7 @@ use crate::activity::Activity;
 use cyanea::pipe::{Access, Message, NAME_BYTES, OpenError, Origin, ReceiveError, SendError};
 use cyanea::{Error, Pipes};
 use futures_util::future::{Either, select};
+use kernel::executor::block_on;
 use kernel::membership::{Distance, Role};
 use kernel::pipe::{self, Event, PipeName, Receiver, Sender, Target, wait_any};
 use kernel::protocol::{Incarnation, Peer};
@@ -39,7 +40,7 @@ impl Node {
         future: impl Future<Output = T>,
     ) -> Option<T> {
         let (future, stopped) = (pin!(future), pin!(activity.until_stopped()));
-        match self.activities.messenger.block_on(select(future, stopped)) {
+        match block_on(select(future, stopped)) {
             Either::Left((result, _)) => Some(result),
             Either::Right(_) => None,
         }
@@ -70,7 +71,7 @@ impl Node {
                     }
                 }
             };
-            self.activities.messenger.block_on(wait).map_err(receive_error)
+            block_on(wait).map_err(receive_error)
         })
     }
 
@@ -186,7 +187,7 @@ impl Pipes for Node {
             let events: Vec<&dyn Event> =
                 ends.iter().map(|end| end.as_deref().map_or(&*activity as &dyn Event, |end| end)).collect();
             let events = [events, vec![&*activity]].concat();
-            let mut ready = self.activities.messenger.block_on(wait_any(&events, self.timer(timeout)));
+            let mut ready = block_on(wait_any(&events, self.timer(timeout)));
             ready.retain(|&index| index < receivers.len());
             ready
         })

@@ -8,6 +8,7 @@ use futures_util::future::{Either, select};
 use hermit_abi as abi;
 use hermit_abi::pollfd;
 use kernel::errno::Errno;
+use kernel::executor::block_on;
 use kernel::pipe::{Event, wait_any};
 use kernel::waiters::Waiters;
 use network::{Kind, Lookup, Shutdown, Socket};
@@ -67,7 +68,7 @@ impl Node {
         };
         match self.activities.tagged(tag) {
             Some(activity) => self.unless_stopped(&activity, timed).unwrap_or(Err(Errno::CANCELED)),
-            None if tag == 0 => self.activities.messenger.block_on(timed),
+            None if tag == 0 => block_on(timed),
             // Its end has been reported meanwhile.
             None => Err(Errno::CANCELED),
         }
@@ -299,7 +300,7 @@ impl Sockets for Node {
                 let wait = wait_any(&events, self.timer(timeout));
                 ready = match self.activities.tagged(tag) {
                     Some(activity) => self.unless_stopped(&activity, wait).unwrap_or_default(),
-                    None if tag == 0 => self.activities.messenger.block_on(wait),
+                    None if tag == 0 => block_on(wait),
                     None => return Err(Errno::CANCELED),
                 };
             }

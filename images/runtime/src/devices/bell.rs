@@ -41,14 +41,29 @@ pub fn wait(deadline: Option<u64>) -> bool {
     // From the first wait on, the device interrupts.
     let _ = registers();
     loop {
-        // SYNC: bell-rang, with `note`.
-        if RANG.swap(0, Ordering::AcqRel) == 1 {
+        if took_ring() {
             return true;
         }
         if futex::wait(&RANG, 0, deadline) == Err(futex::NotWoken::TimedOut) {
-            return RANG.swap(0, Ordering::AcqRel) == 1;
+            return took_ring();
         }
     }
+}
+
+/// As [`wait`], but goes on as well, with `false`, when other threads of this VM
+/// have run since and a core has nothing to do any more.
+pub fn wait_or_stand_in(deadline: Option<u64>) -> bool {
+    let _ = registers();
+    took_ring() || {
+        let _ = futex::wait_or_stand_in(&RANG, 0, deadline);
+        took_ring()
+    }
+}
+
+/// Whether it rang or was poked; from now on it did not.
+fn took_ring() -> bool {
+    // SYNC: bell-rang, with `note`.
+    RANG.swap(0, Ordering::AcqRel) == 1
 }
 
 /// Ends the present or the next wait, as a ring would; for this VM's own threads.
@@ -66,7 +81,7 @@ pub(crate) fn on_interrupt() {
 /// Whether it rang or was poked since the last wait or the last such question.
 pub fn rang() -> bool {
     // SYNC: bell-rang, with `note`. The look spares the swap.
-    RANG.load(Ordering::Acquire) == 1 && RANG.swap(0, Ordering::AcqRel) == 1
+    RANG.load(Ordering::Acquire) == 1 && took_ring()
 }
 
 fn note() {

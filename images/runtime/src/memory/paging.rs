@@ -129,14 +129,14 @@ impl AddressSpace {
         unsafe { &mut *(address as *mut PageTable) }
     }
 
-    /// The entry for the page at `address`: of its 2 MiB page if `large`, else
-    /// of its 4 KiB page. Missing tables are made of frames from `take`.
-    fn entry(
+    /// The table with the entry for the page at `address`: for its 2 MiB page if
+    /// `large`, else for its 4 KiB page. Missing tables are made of frames from `take`.
+    fn table_for(
         &mut self,
         address: usize,
         large: bool,
         take: fn() -> Option<usize>,
-    ) -> Result<&mut PageTableEntry, OutOfFrames> {
+    ) -> Result<&mut PageTable, OutOfFrames> {
         let mut table = self.root;
         for shift in [39, 30, 21].into_iter().take(if large { 2 } else { 3 }) {
             let entry = &self.table(table)[address >> shift & 511];
@@ -150,12 +150,22 @@ impl AddressSpace {
                 table = entry.addr().as_u64() as usize;
             }
         }
-        let shift = if large { 21 } else { 12 };
-        Ok(&mut self.table(table)[address >> shift & 511])
+        Ok(self.table(table))
     }
 
-    /// The entry for the 4 KiB page at `address`, if there is a table for it.
-    fn find(&mut self, address: usize) -> Option<&mut PageTableEntry> {
+    /// The entry for the page at `address`, as [`Self::table_for`] finds its table.
+    fn entry(
+        &mut self,
+        address: usize,
+        large: bool,
+        take: fn() -> Option<usize>,
+    ) -> Result<&mut PageTableEntry, OutOfFrames> {
+        let shift = if large { 21 } else { 12 };
+        Ok(&mut self.table_for(address, large, take)?[address >> shift & 511])
+    }
+
+    /// The table for the 4 KiB page at `address`, if there is one.
+    fn find_table(&mut self, address: usize) -> Option<&mut PageTable> {
         let mut table = self.root;
         for shift in [39, 30, 21] {
             let entry = &self.table(table)[address >> shift & 511];
@@ -164,13 +174,21 @@ impl AddressSpace {
             }
             table = entry.addr().as_u64() as usize;
         }
-        Some(&mut self.table(table)[address >> 12 & 511])
+        Some(self.table(table))
+    }
+
+    /// The entry for the 4 KiB page at `address`, if there is a table for it.
+    fn find(&mut self, address: usize) -> Option<&mut PageTableEntry> {
+        Some(&mut self.find_table(address)?[address >> 12 & 511])
     }
 
     /// Maps `range` one to one in 4 KiB pages.
     fn identity(&mut self, range: Range<usize>, flags: Flags) -> Result<(), OutOfFrames> {
-        for page in range.step_by(PAGE) {
-            self.entry(page, false, frames::take_low)?.set_addr(PhysAddr::new(page as u64), flags);
+        for part in by_table(range) {
+            let table = self.table_for(part.start, false, frames::take_low)?;
+            for (page, entry) in entries(table, part) {
+                entry.set_addr(PhysAddr::new(page as u64), flags);
+            }
         }
         Ok(())
     }
@@ -196,6 +214,22 @@ impl AddressSpace {
         }
         Ok(())
     }
+}
+
+/// The parts of a range of 4 KiB pages that have a table each: many pages in a
+/// row, as stacks have, need not look for theirs one by one.
+fn by_table(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let mut next = range.start;
+    core::iter::from_fn(move || {
+        let start = next;
+        next = (start / LARGE * LARGE + LARGE).min(range.end);
+        (start < range.end).then_some(start..next)
+    })
+}
+
+/// The pages of one of these parts, each with its entry in the part's table.
+fn entries(table: &mut PageTable, part: Range<usize>) -> impl Iterator<Item = (usize, &mut PageTableEntry)> {
+    part.clone().step_by(PAGE).zip(table.iter_mut().skip(part.start >> 12 & 511))
 }
 
 /// Builds the page tables and switches to them. The first 2 MiB vanish.
@@ -256,8 +290,9 @@ pub fn reserve_stack(bytes: usize) -> Result<Range<usize>, OutOfFrames> {
 pub fn arm_stack(range: &Range<usize>) -> Result<(), OutOfFrames> {
     SPACE.with(|space| {
         space.entry(range.start - PAGE, false, frames::take)?.set_addr(PhysAddr::zero(), GUARD);
-        for page in range.clone().step_by(PAGE) {
-            space.entry(page, false, frames::take)?.set_addr(PhysAddr::zero(), DEMAND);
+        for part in by_table(range.clone()) {
+            let table = space.table_for(part.start, false, frames::take)?;
+            entries(table, part).for_each(|(_, entry)| entry.set_addr(PhysAddr::zero(), DEMAND));
         }
         Ok(())
     })
@@ -266,8 +301,12 @@ pub fn arm_stack(range: &Range<usize>) -> Result<(), OutOfFrames> {
 /// How many frames a stack has.
 pub fn frames_of(range: &Range<usize>) -> usize {
     SPACE.with(|space| {
-        let mut present = |page| space.find(page).is_some_and(|entry| entry.flags().contains(Flags::PRESENT));
-        range.clone().step_by(PAGE).filter(|&page| present(page)).count()
+        let present = |(_, entry): &(usize, &mut PageTableEntry)| entry.flags().contains(Flags::PRESENT);
+        let count = |part: Range<usize>| {
+            let table = space.find_table(part.start);
+            table.map_or(0, |table| entries(table, part).filter(present).count())
+        };
+        by_table(range.clone()).map(count).sum()
     })
 }
 
@@ -308,16 +347,18 @@ impl Taken {
 /// Nobody uses the stack any more.
 pub unsafe fn unmap_stack(range: &Range<usize>, taken: &mut Taken) {
     SPACE.with(|space| {
-        for page in (range.start - PAGE..range.end).step_by(PAGE) {
-            let Some(entry) = space.find(page) else { continue };
-            let present = entry.flags().contains(Flags::PRESENT);
-            let frame = entry.addr().as_u64() as usize;
-            entry.set_unused();
-            if present {
-                tlb::flush(VirtAddr::new(page as u64));
-                // SAFETY: the caller's promise: nobody wants what is in the frame.
-                unsafe { *(frame as *mut usize) = taken.last };
-                *taken = Taken { last: frame, count: taken.count + 1 };
+        for part in by_table(range.start - PAGE..range.end) {
+            let Some(table) = space.find_table(part.start) else { continue };
+            for (page, entry) in entries(table, part) {
+                let present = entry.flags().contains(Flags::PRESENT);
+                let frame = entry.addr().as_u64() as usize;
+                entry.set_unused();
+                if present {
+                    tlb::flush(VirtAddr::new(page as u64));
+                    // SAFETY: the caller's promise: nobody wants what is in the frame.
+                    unsafe { *(frame as *mut usize) = taken.last };
+                    *taken = Taken { last: frame, count: taken.count + 1 };
+                }
             }
         }
     });

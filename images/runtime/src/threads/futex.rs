@@ -20,7 +20,19 @@ pub enum NotWoken {
 /// `expected`; at most until the deadline, in nanoseconds of [`crate::clock`].
 pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Result<(), NotWoken> {
     let condition = || word.load(SeqCst) == expected;
-    match scheduler::block(Waiting::Futex(address(word)), deadline, condition) {
+    outcome(scheduler::block(Waiting::Futex(address(word)), deadline, condition))
+}
+
+/// As [`wait`], but goes on as well before a core halts on which others have run
+/// since: for the one thread of a VM that has to do with what they left.
+pub fn wait_or_stand_in(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Result<(), NotWoken> {
+    let condition = || word.load(SeqCst) == expected;
+    outcome(scheduler::block_or_stand_in(Waiting::Futex(address(word)), deadline, condition))
+}
+
+/// What [`scheduler::block`] said.
+fn outcome(blocked: Option<bool>) -> Result<(), NotWoken> {
+    match blocked {
         None => Err(NotWoken::Changed),
         Some(true) => Err(NotWoken::TimedOut),
         Some(false) => Ok(()),

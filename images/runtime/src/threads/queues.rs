@@ -16,6 +16,8 @@
 //! * A thread that the running one of the same core has just woken waits there
 //!   for [`PATIENCE`], though others be idle: mostly its waker is about to wait,
 //!   and a switch is cheaper than an interrupt. Then an idle core is called.
+//! * One thread may be the *stand-in*: what it waits for includes that a core
+//!   has nothing to do any more. It goes on before that core halts.
 //! * A core that is to look here is interrupted: to go on from its halt, to put
 //!   a more urgent thread first, or to begin a time slice; and all are when the
 //!   clock has jumped ahead, for their timers come too late. Nobody else is.
@@ -80,6 +82,10 @@ pub struct Queues {
     waiting: [List; BUCKETS],
     /// Since the last look for a deadlock, something happened that may have made one.
     pub suspect: bool,
+    /// Who waits, and goes on as well when a core has nothing to do after it ran others.
+    pub stand_in: Option<Index>,
+    /// Others ran since it began to wait.
+    others_ran: bool,
 }
 
 // SAFETY: the stacks and contexts in it belong to it alone.
@@ -120,6 +126,8 @@ impl Queues {
             ready: [0; PRIORITIES],
             waiting: [List::new(LinkKind::Queue); BUCKETS],
             suspect: false,
+            stand_in: None,
+            others_ran: false,
         }
     }
 
@@ -289,7 +297,7 @@ impl Queues {
     /// Takes the most urgent ready thread and makes it this core's running one.
     pub fn pick(&mut self) -> *mut Thread {
         let own = cores::index();
-        let source = self.most_urgent(true);
+        let source = self.most_urgent(true).or_else(|| self.call_stand_in());
         let found = source.and_then(|(priority, source)| {
             self.ready[priority] -= 1;
             self.cores[source].ready[priority].pop(&mut self.table)
@@ -299,6 +307,7 @@ impl Queues {
         if let Some(index) = found {
             let thread = self.table.get_mut(index);
             (thread.core, thread.begins_here) = (own, false);
+            self.others_ran = true;
         }
         if self.online > 1 {
             self.call_next(source.is_some_and(|(_, source)| source != own));
@@ -308,6 +317,15 @@ impl Queues {
             Some(index) => self.table.get_mut(index),
             None => core::ptr::null_mut(),
         }
+    }
+
+    /// Makes the stand-in ready, if there is one and others have run since it
+    /// waits; then as [`Queues::most_urgent`]. Nobody else is ready.
+    #[cold]
+    fn call_stand_in(&mut self) -> Option<(usize, usize)> {
+        let index = self.stand_in.filter(|_| self.others_ran)?;
+        self.end_wait(index, false);
+        self.most_urgent(true)
     }
 
     /// Has another core look, if one runs something less urgent than what is
@@ -421,6 +439,14 @@ impl Queues {
         }
     }
 
+    /// The running thread, which is about to wait, is the stand-in.
+    pub fn stand_in(&mut self) {
+        let own = cores::index();
+        let others = || (0..MAX_CORES).any(|core| core != own && self.cores[core].current.is_some());
+        let others_run = self.online > 1 && others();
+        (self.stand_in, self.others_ran) = (self.current(), others_run);
+    }
+
     /// Puts the running thread among those that wait.
     pub fn wait(&mut self, waiting: Waiting, deadline: Option<u64>) {
         let index = self.current().expect("only threads wait");
@@ -451,6 +477,9 @@ impl Queues {
 
     /// Ends a thread's wait.
     pub fn end_wait(&mut self, index: Index, timed_out: bool) {
+        if self.stand_in == Some(index) {
+            self.stand_in = None;
+        }
         let thread = self.table.get_mut(index);
         let (core, waiting, deadline) = (thread.core, thread.waiting, thread.deadline.take());
         thread.waiting = Waiting::No;

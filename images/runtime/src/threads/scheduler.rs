@@ -145,6 +145,22 @@ pub fn block(waiting: Waiting, deadline: Option<u64>, condition: impl FnOnce() -
     wait(deadline, |_| condition().then_some(waiting))
 }
 
+/// As [`block`], but the thread goes on as well when others have run and a core
+/// has nothing to do any more. For one thread of a VM.
+pub fn block_or_stand_in(
+    waiting: Waiting,
+    deadline: Option<u64>,
+    condition: impl FnOnce() -> bool,
+) -> Option<bool> {
+    wait(deadline, |scheduler| {
+        let waits = condition();
+        if waits {
+            scheduler.stand_in();
+        }
+        waits.then_some(waiting)
+    })
+}
+
 /// Puts the calling thread to sleep for what `what` says, if anything.
 fn wait(deadline: Option<u64>, what: impl FnOnce(&mut Queues) -> Option<Waiting>) -> Option<bool> {
     let section = critical::enter();
@@ -256,9 +272,9 @@ pub fn give_way() {
     }
 }
 
-/// Whether more than `count` other threads are ready to run.
-pub fn more_runnable_than(count: usize) -> bool {
-    SCHEDULER.with(|scheduler| scheduler.ready() > count)
+/// Whether others than the running threads are ready to run.
+pub fn is_wanted() -> bool {
+    SCHEDULER.with(|scheduler| scheduler.ready() > 0)
 }
 
 /// How many threads there are.
