@@ -229,7 +229,7 @@ fn messages_are_noticed_though_programs_never_wait() {
     let world = World::with(true);
     world.messengers[1].serve(Pipe::Node, Arc::new(Echo { later: true, served: AtomicU64::new(0) }));
     world.run(|world| {
-        let longest = Duration::from_millis(2);
+        let longest = Duration::from_millis(6);
         for round in 0..200 {
             // Now the other end is aside, now it sleeps.
             std::thread::sleep(longest * (round % 10) / 10);

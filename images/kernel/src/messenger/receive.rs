@@ -11,9 +11,10 @@
 //! It is *aside* while a program of this VM runs: peers that it has just talked
 //! with do not ring, for the program will soon want something, mostly, and then
 //! this thread looks before the processor halts. A doorbell costs both VMs more
-//! than a message of the greatest length. If the program runs on, this
-//! thread asks for doorbells after [`ASIDE_NS`]: that is how late a message can
-//! be noticed.
+//! than a message of the greatest length. If the program runs on, this thread
+//! asks for doorbells after [`ASIDE_NS`], and does not stand aside again before
+//! programs have let the processor go: that is how late a message can be noticed,
+//! and it is not so for one message after the other.
 //!
 //! What polling and sleeping went before counts for [`Patience`] only when a
 //! message (or a birth or death) ended it: that is what polling is for.
@@ -36,8 +37,10 @@ const SLEEP_NS: u64 = 30_000;
 /// A message that is due within so much time is polled for: no sleep is as short.
 const SHORT_NS: u64 = 2 * SLEEP_NS;
 
-/// How long hot channels are not looked at because a program runs.
-const ASIDE_NS: u64 = 500_000;
+/// How long hot channels are not looked at because a program runs. To set a
+/// timer wakes a thread of QEMU's, which takes the processor from somebody: so
+/// this is as rare as a scheduler's tick.
+const ASIDE_NS: u64 = 2_000_000;
 
 /// So often the rings are looked at between two looks at the clock and at
 /// whether somebody else wants the processor.
@@ -52,15 +55,28 @@ struct Moved {
     any: bool,
 }
 
-/// How a wait of the messenger's thread ended.
+/// What the messenger's thread did instead of polling.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wait {
-    /// It slept; a doorbell or poke came, or not.
-    Slept { rang: bool },
-    /// It was aside; a doorbell or poke came, or not; a program ran all the time, or not.
-    Aside { rang: bool, in_vain: bool },
-    /// It goes on polling: something is due, or was just found.
+    /// It slept.
+    Slept(End),
+    /// It stood aside.
+    Aside(End),
+    /// It stood aside, and a program ran all the time.
+    AsideInVain,
+    /// Nothing: something is due, or was just found.
     Polls,
+}
+
+/// Why that ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// A doorbell rang, or somebody poked.
+    Rang,
+    /// A timer or a link is due.
+    Due,
+    /// Others have run, and now nobody wants the processor.
+    Free,
 }
 
 /// What was received and is to be done when the core is free again.
@@ -80,7 +96,8 @@ impl Messenger {
         // Since when nothing was heard, and whether it was slept since.
         let mut wait = None;
         let mut rang = true;
-        // A program has kept the processor since it was last looked for messages.
+        // The last time that this thread stood aside a program kept the processor,
+        // and none has let it go since.
         let mut in_vain = false;
         // Kept from turn to turn, so that a message costs no allocation here.
         let mut inbox = Inbox::new();
@@ -108,11 +125,17 @@ impl Messenger {
                 continue;
             }
             let way = self.sleep(in_vain, patience.budget() > 0);
-            in_vain = matches!(way, Wait::Aside { in_vain: true, .. });
-            (rang, wait) = match way {
-                Wait::Slept { rang } => (rang, Some((since, true))),
-                Wait::Aside { rang, .. } => (rang, None),
-                Wait::Polls => (false, Some((since, false))),
+            in_vain = match way {
+                Wait::Slept(End::Free) | Wait::Aside(End::Free) => false,
+                Wait::AsideInVain => true,
+                _ => in_vain,
+            };
+            rang = matches!(way, Wait::Slept(End::Rang) | Wait::Aside(End::Rang));
+            wait = match way {
+                // Whoever waits now has only begun to.
+                Wait::Slept(End::Free) | Wait::Aside(_) | Wait::AsideInVain => None,
+                Wait::Slept(_) => Some((since, true)),
+                Wait::Polls => Some((since, false)),
             };
         }
         // Nobody polls any more: who is to be rung for what was sent is rung now.
@@ -142,8 +165,8 @@ impl Messenger {
     /// there is something to do. Of a message that is held until its time comes
     /// the last part is polled for, unless somebody else wants the processor.
     ///
-    /// Stands aside for a program, unless it did so `in_vain`. If `polling` pays,
-    /// it goes on when programs have run and wait: mostly for messages.
+    /// If `polling` pays, it stands aside for a program (unless it did so
+    /// `in_vain`), and goes on when programs have run and wait: mostly for messages.
     fn sleep(&self, in_vain: bool, polling: bool) -> Wait {
         self.asleep.store(true, Ordering::Relaxed);
         // SYNC: messenger-asleep, with `poke`: either it sees that this thread
@@ -151,8 +174,8 @@ impl Messenger {
         // from here on: coroutines, `stop`, backlogs, timers.
         fence(Ordering::SeqCst);
         let way = if !self.executor.is_idle() || self.stop.load(Ordering::Acquire) {
-            Wait::Slept { rang: false }
-        } else if self.platform.is_wanted() && !in_vain {
+            Wait::Polls
+        } else if polling && !in_vain && self.platform.is_wanted() {
             self.stand_aside()
         } else {
             self.sleep_armed(polling)
@@ -168,9 +191,11 @@ impl Messenger {
             core.endpoint.deadline()
         };
         let end = self.now_ns() + ASIDE_NS;
-        let rang =
-            self.platform.stand_by([due, self.timers.earliest(), Some(end)].into_iter().flatten().min());
-        Wait::Aside { rang, in_vain: !rang && self.now_ns() >= end }
+        let until = [due, self.timers.earliest()].into_iter().flatten().fold(end, u64::min);
+        match self.stand_by(Some(until)) {
+            End::Due if until == end => Wait::AsideInVain,
+            ended => Wait::Aside(ended),
+        }
     }
 
     fn sleep_armed(&self, polling: bool) -> Wait {
@@ -180,16 +205,25 @@ impl Messenger {
         drop(core);
         let early = if self.platform.may_spin() { SHORT_NS } else { 0 };
         let due = due.map(|due| due.saturating_sub(early));
-        if due.is_some_and(|due| due <= self.now_ns()) {
+        if !may_sleep || due.is_some_and(|due| due <= self.now_ns()) {
             return Wait::Polls;
         }
         let until = due.into_iter().chain(self.timers.earliest()).min();
-        let rang = match (may_sleep, polling) {
-            (false, _) => false,
-            (true, true) => self.platform.stand_by(until),
-            (true, false) => self.platform.wait(until),
-        };
-        Wait::Slept { rang }
+        if polling || self.platform.is_wanted() {
+            return Wait::Slept(self.stand_by(until));
+        }
+        Wait::Slept(if self.platform.wait(until) { End::Rang } else { End::Due })
+    }
+
+    /// Sleeps, and says why that ended.
+    fn stand_by(&self, until_ns: Option<u64>) -> End {
+        if self.platform.stand_by(until_ns) {
+            End::Rang
+        } else if until_ns.is_some_and(|until| self.now_ns() >= until) {
+            End::Due
+        } else {
+            End::Free
+        }
     }
 
     /// One turn: births and deaths (if it `rang`), messages (looked for up to so
