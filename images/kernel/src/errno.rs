@@ -48,6 +48,7 @@ errnos! {
     NOTDIR = 20, "not a directory";
     ISDIR = 21, "is a directory";
     INVAL = 22, "invalid argument";
+    NFILE = 23, "too many open files on this node";
     MFILE = 24, "too many open files";
     FBIG = 27, "file too large";
     NOSPC = 28, "no space left on the file system";

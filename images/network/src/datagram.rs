@@ -1,5 +1,6 @@
 //! A UDP socket.
 
+use crate::set::{Owner, Set};
 use crate::socket::Readiness;
 use crate::stream::address;
 use kernel::errno::Errno;
@@ -25,6 +26,8 @@ pub struct Datagram {
     pub handle: Option<SocketHandle>,
     /// Whom alone it talks with.
     pub peer: Option<SocketAddrV4>,
+    /// How many routers may pass on what it sends, if that was said.
+    hops: Option<u8>,
     /// Bytes that waited to be read and to be sent when last looked.
     seen: (usize, usize),
 }
@@ -33,7 +36,8 @@ impl Datagram {
     /// Opens its port.
     pub fn open(
         &mut self,
-        sockets: &mut SocketSet<'static>,
+        sockets: &mut Set,
+        owner: Owner,
         address: Option<Ipv4Addr>,
         port: u16,
     ) -> Result<(), Errno> {
@@ -41,8 +45,34 @@ impl Datagram {
         let mut socket = Socket::new(buffer(UNREAD, UNREAD_BYTES), buffer(UNSENT, UNSENT_BYTES));
         let endpoint = IpListenEndpoint { addr: address.map(Into::into), port };
         socket.bind(endpoint).map_err(|_| Errno::INVAL)?;
-        self.handle = Some(sockets.add(socket));
+        socket.set_hop_limit(self.hops);
+        self.handle = Some(sockets.add(owner, socket));
         Ok(())
+    }
+
+    /// Sets how many routers may pass on what it sends.
+    pub fn set_hops(&mut self, sockets: &mut SocketSet<'static>, hops: u8) {
+        self.hops = Some(hops);
+        if let Some(handle) = self.handle {
+            sockets.get_mut::<Socket<'_>>(handle).set_hop_limit(self.hops);
+        }
+    }
+
+    /// Talks with this peer alone from now on; what strangers sent before, it does
+    /// not hear of.
+    pub fn connect(&mut self, sockets: &mut SocketSet<'static>, peer: SocketAddrV4) {
+        self.peer = Some(peer);
+        self.sift(sockets);
+    }
+
+    /// Drops what strangers sent, up to what is read next. (What they send to one
+    /// that has a peer does not come this far.)
+    fn sift(&self, sockets: &mut SocketSet<'static>) {
+        let (Some(handle), Some(peer)) = (self.handle, self.peer) else { return };
+        let socket = sockets.get_mut::<Socket<'_>>(handle);
+        while socket.peek().is_ok_and(|(_, from)| address(from.endpoint) != peer) {
+            let _ = socket.recv();
+        }
     }
 
     /// Whether its owner should look.
@@ -61,33 +91,21 @@ impl Datagram {
         peek: bool,
     ) -> Result<(usize, SocketAddrV4), Errno> {
         let socket = sockets.get_mut::<Socket<'_>>(self.handle.ok_or(Errno::AGAIN)?);
-        let taken = Self::take(socket, self.peer, target, peek);
+        let (data, from) = socket.peek().map_err(|_| Errno::AGAIN)?;
+        let length = data.len().min(target.len());
+        target[..length].copy_from_slice(&data[..length]);
+        let from = address(from.endpoint);
+        if !peek {
+            let _ = socket.recv();
+            self.sift(sockets);
+        }
         // The next that comes is more than this.
-        self.seen.0 = socket.recv_queue();
-        taken
+        self.seen.0 = self.unread(sockets);
+        Ok((length, from))
     }
 
-    fn take(
-        socket: &mut Socket<'_>,
-        peer: Option<SocketAddrV4>,
-        target: &mut [u8],
-        peek: bool,
-    ) -> Result<(usize, SocketAddrV4), Errno> {
-        loop {
-            let (data, from) = socket.peek().map_err(|_| Errno::AGAIN)?;
-            let from = address(from.endpoint);
-            let wanted = peer.is_none_or(|peer| peer == from);
-            let length = data.len().min(target.len());
-            if wanted {
-                target[..length].copy_from_slice(&data[..length]);
-            }
-            if !wanted || !peek {
-                let _ = socket.recv();
-            }
-            if wanted {
-                return Ok((length, from));
-            }
-        }
+    fn unread(&self, sockets: &SocketSet<'static>) -> usize {
+        self.handle.map_or(0, |handle| sockets.get::<Socket<'_>>(handle).recv_queue())
     }
 
     /// Sends a datagram.

@@ -5,7 +5,9 @@
 //! Socket ─┼─ Stack ─ smoltcp ─ Wire ─┬─ loopback: what is for the node itself
 //! Socket ─┘                          └─ Card ═══ outside
 //! ```
-//! * [`stack`]: the one lock, the turn that moves packets, ports.
+//! * [`stack`]: the one lock, the turn that moves packets, ports. [`gate`]: what
+//!   is done with a packet that comes. [`set`]: whose smoltcp's sockets are, and
+//!   how many there may be.
 //! * [`socket`]: what a descriptor stands for; [`stream`], [`listener`] and
 //!   [`datagram`] are what it does.
 //! * [`names`]: addresses of names. [`wire`] and [`arp`]: packets and frames.
@@ -22,8 +24,10 @@
 
 mod arp;
 mod datagram;
+mod gate;
 mod listener;
 mod names;
+mod set;
 mod socket;
 mod stack;
 mod stream;
@@ -32,6 +36,7 @@ mod tests;
 mod wire;
 
 pub use names::{Lookup, known};
+pub use set::Owner;
 pub use socket::{Kind, Readiness, Shutdown, Socket};
 pub use stack::Stack;
 pub use stream::BUFFER_BYTES;

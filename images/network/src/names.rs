@@ -1,7 +1,8 @@
 //! Addresses of names: numbers, the node itself, and what the name server
 //! outside says.
 
-use crate::stack::{Inner, Stack};
+use crate::set::Owner;
+use crate::stack::{Inner, Stack, interface};
 use kernel::errno::Errno;
 use kernel::waiters::Waiters;
 use smoltcp::iface::SocketHandle;
@@ -10,6 +11,9 @@ use smoltcp::wire::{DnsQueryType, IpAddress};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use transport::ethernet::outside;
+
+/// The owner of the socket that asks.
+const OWN: Owner = 0;
 
 /// The questions that wait for the name server.
 #[derive(Default)]
@@ -51,14 +55,17 @@ impl Lookup {
         if !stack.has_card() {
             return Err(Errno::NOENT);
         }
+        let seed = stack.random();
         let (query, changes) = stack.enter(|inner| {
-            let Inner { names, sockets, interface, .. } = inner;
+            let Inner { names, sockets, wire, .. } = inner;
             let handle = *names.handle.get_or_insert_with(|| {
                 let server = IpAddress::Ipv4(outside::NAME_SERVER.into());
-                sockets.add(Socket::new(&[server], Vec::new()))
+                sockets.add(OWN, Socket::new(&[server], Vec::new()))
             });
             let socket = sockets.get_mut::<Socket<'_>>(handle);
-            let query = socket.start_query(interface.context(), name, DnsQueryType::A);
+            // Its number and its port are all that an answer can be known by: no
+            // other random number that anybody sees is to lead to them.
+            let query = socket.start_query(interface(wire, seed).context(), name, DnsQueryType::A);
             let query = query.map_err(|error| match error {
                 StartQueryError::NoFreeSlot => Errno::NOBUFS,
                 StartQueryError::InvalidName | StartQueryError::NameTooLong => Errno::NOENT,

@@ -8,12 +8,12 @@
 
 use crate::datagram::Datagram;
 use crate::listener::Listener;
+use crate::set::Owner;
 use crate::stack::{Entry, Inner, Stack, State};
 use crate::stream::{self, Stream, address};
 use kernel::errno::Errno;
 use kernel::pipe::Event;
 use kernel::waiters::Waiters;
-use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -67,13 +67,13 @@ impl Socket {
     /// A socket without a port.
     ///
     /// # Errors
-    /// `NOBUFS`: there are too many.
-    pub fn new(stack: &Arc<Stack>, kind: Kind) -> Result<Self, Errno> {
+    /// `MFILE`: its owner has as many as it may. `NOBUFS`: there are too many.
+    pub fn new(stack: &Arc<Stack>, owner: Owner, kind: Kind) -> Result<Self, Errno> {
         let state = match kind {
-            Kind::Stream => State::Fresh,
+            Kind::Stream => State::Fresh(None),
             Kind::Datagram => State::Datagram(Datagram::default()),
         };
-        let (id, changes) = stack.look(|inner| inner.insert(state))?;
+        let (id, changes) = stack.look(|inner| inner.insert(owner, state))?;
         Ok(Self { stack: stack.clone(), id, kind, changes })
     }
 
@@ -93,7 +93,7 @@ impl Socket {
     /// `ADDRINUSE`, `ADDRNOTAVAIL`; `INVAL`: it has one.
     pub fn bind(&self, to: SocketAddrV4) -> Result<(), Errno> {
         self.stack.enter(|inner| match &inner.entry(self.id).0.state {
-            State::Fresh | State::Datagram(_) => inner.bind(self.id, to),
+            State::Fresh(_) | State::Datagram(_) => inner.bind(self.id, to),
             State::Stream(_) | State::Listener(_) => Err(Errno::INVAL),
         })
     }
@@ -101,20 +101,21 @@ impl Socket {
     /// Takes connections from now on, of which `backlog` may wait to be accepted.
     ///
     /// # Errors
-    /// `OPNOTSUPP`: it is not TCP. `INVAL`: it is connected.
+    /// `OPNOTSUPP`: it is not TCP. `INVAL`: it is connected. `MFILE`, `NOBUFS`:
+    /// there is no room for whoever calls.
     pub fn listen(&self, backlog: i32) -> Result<(), Errno> {
         self.stack.enter(|inner| {
             if inner.entry(self.id).0.bound.is_none() {
                 inner.bind(self.id, UNSPECIFIED)?;
             }
-            let most = inner.most;
             let (entry, sockets) = inner.entry(self.id);
-            let Entry { state, bound, .. } = entry;
+            let Entry { state, bound, owner, .. } = entry;
             match (state, bound) {
                 (State::Listener(listener), _) => listener.set_backlog(backlog),
-                (state @ State::Fresh, Some((addr, port))) => {
+                (state @ State::Fresh(_), Some((addr, port))) => {
+                    sockets.make_room(*owner)?;
                     let endpoint = IpListenEndpoint { addr: addr.map(Into::into), port: *port };
-                    *state = State::Listener(Listener::new(sockets, most, endpoint, backlog));
+                    *state = State::Listener(Listener::new(*owner, endpoint, backlog));
                 }
                 (State::Datagram(_), _) => return Err(Errno::OPNOTSUPP),
                 _ => return Err(Errno::INVAL),
@@ -126,24 +127,27 @@ impl Socket {
     /// Takes the connection that has waited longest, and says from whom it is.
     ///
     /// # Errors
-    /// `AGAIN`: there is none. `INVAL`: it does not listen.
+    /// `AGAIN`: there is none. `INVAL`: it does not listen. `MFILE`: its owner has
+    /// as many sockets as it may.
     pub fn accept(&self) -> Result<(Self, SocketAddrV4), Errno> {
         let (id, changes, peer) = self.stack.enter(|inner| {
+            let owner = inner.entry(self.id).0.owner;
+            let may_insert = inner.may_insert(owner);
             let (entry, sockets) = inner.entry(self.id);
             let State::Listener(listener) = &mut entry.state else {
                 return Err(if self.kind == Kind::Datagram { Errno::OPNOTSUPP } else { Errno::INVAL });
             };
+            if !listener.is_ready(sockets) {
+                return Err(Errno::AGAIN);
+            }
+            // Whoever cannot be taken goes on to wait.
+            may_insert?;
             let handle = listener.accept(sockets).ok_or(Errno::AGAIN)?;
             let peer = sockets.get::<tcp::Socket<'_>>(handle).remote_endpoint();
             // One that is reset by now has no peer any more.
             let peer = peer.map_or(UNSPECIFIED, address);
-            match inner.insert(State::Stream(Stream::accepted(handle))) {
-                Ok((id, changes)) => Ok((id, changes, peer)),
-                Err(error) => {
-                    inner.abandon(handle, true);
-                    Err(error)
-                }
-            }
+            let (id, changes) = inner.insert(owner, State::Stream(Stream::accepted(handle)))?;
+            Ok((id, changes, peer))
         })?;
         Ok((Self { stack: self.stack.clone(), id, kind: Kind::Stream, changes }, peer))
     }
@@ -152,50 +156,38 @@ impl Socket {
     /// was answered.
     ///
     /// # Errors
-    /// `INPROGRESS`: it was called. `ALREADY`: it was before. `ISCONN`,
-    /// `NETUNREACH`, `ADDRNOTAVAIL`.
+    /// `INPROGRESS`: it was called. `ALREADY`: it was before, and not answered.
+    /// What became of an earlier call, if that was not told yet. `ISCONN`,
+    /// `NETUNREACH`, `ADDRNOTAVAIL`, `INVAL`, `MFILE`, `NOBUFS`.
     pub fn connect(&self, to: SocketAddrV4) -> Result<(), Errno> {
         let to = Inner::destination(to);
         let called = self.stack.enter(|inner| {
-            let now_ns = inner.now_ns;
-            let (entry, sockets) = inner.entry(self.id);
+            let (entry, _) = inner.entry(self.id);
             match &mut entry.state {
-                State::Fresh => Ok(Some(())),
-                State::Datagram(datagram) => {
-                    datagram.peer = Some(to);
-                    let has_port = datagram.handle.is_some();
-                    inner.source(*to.ip())?;
-                    if !has_port {
-                        inner.bind(self.id, UNSPECIFIED)?;
-                    }
-                    Ok(None)
-                }
-                State::Listener(_) => Err(Errno::INVAL),
-                State::Stream(stream) if stream.is_calling() => match stream.called(sockets, now_ns) {
-                    Err(Errno::AGAIN) => Err(Errno::ALREADY),
-                    Err(error) => Err(error),
-                    Ok(()) => Err(Errno::ISCONN),
+                State::Fresh(failed) => match failed.take() {
+                    Some(error) => Err(error),
+                    None => call(inner, self.id, to).map(|()| true),
                 },
+                State::Datagram(_) => connect_datagram(inner, self.id, to).map(|()| false),
+                State::Listener(_) => Err(Errno::INVAL),
+                State::Stream(stream) if stream.is_calling() => Err(Errno::ALREADY),
                 State::Stream(_) => Err(Errno::ISCONN),
-            }?
-            .map_or(Ok(false), |()| call(inner, self.id, to).map(|()| true))
+            }
         })?;
         if called { Err(Errno::INPROGRESS) } else { Ok(()) }
     }
 
-    /// How the call for a connection was answered.
+    /// How the call for a connection was answered. If badly, it may call again,
+    /// when [`Socket::take_error`] or another call has told that.
     ///
     /// # Errors
-    /// `AGAIN`: not yet. `CONNREFUSED`, `TIMEDOUT`.
+    /// `AGAIN`: not yet. `CONNREFUSED`, `TIMEDOUT`. `NOTCONN`: it has not called.
     pub fn connected(&self) -> Result<(), Errno> {
-        self.stack.look(|inner| {
-            let now_ns = inner.now_ns;
-            let (entry, sockets) = inner.entry(self.id);
-            match &mut entry.state {
-                State::Stream(stream) => stream.called(sockets, now_ns),
-                State::Datagram(_) => Ok(()),
-                State::Fresh | State::Listener(_) => Err(Errno::NOTCONN),
-            }
+        self.stack.look(|inner| match &inner.entry(self.id).0.state {
+            State::Stream(stream) if stream.is_calling() => Err(Errno::AGAIN),
+            State::Stream(_) | State::Datagram(_) => Ok(()),
+            State::Fresh(failed) => Err(failed.unwrap_or(Errno::NOTCONN)),
+            State::Listener(_) => Err(Errno::NOTCONN),
         })
     }
 
@@ -205,18 +197,15 @@ impl Socket {
     /// `AGAIN`; `PIPE`, `CONNRESET`, `NOTCONN`, `DESTADDRREQ`, `MSGSIZE`.
     pub fn send(&self, source: &[u8]) -> Result<usize, Errno> {
         self.stack.enter(|inner| {
-            let now_ns = inner.now_ns;
             let (entry, sockets) = inner.entry(self.id);
             match &mut entry.state {
-                State::Stream(stream) => {
-                    stream.called(sockets, now_ns)?;
-                    stream.send(sockets, source)
-                }
+                State::Stream(stream) => stream.send(sockets, source),
                 State::Datagram(datagram) => {
                     let to = datagram.peer.ok_or(Errno::DESTADDRREQ)?;
                     send_datagram(inner, self.id, source, to)
                 }
-                State::Fresh | State::Listener(_) => Err(Errno::NOTCONN),
+                State::Fresh(failed) => Err(failed.take().unwrap_or(Errno::NOTCONN)),
+                State::Listener(_) => Err(Errno::NOTCONN),
             }
         })
     }
@@ -241,17 +230,14 @@ impl Socket {
     /// `AGAIN`; `CONNRESET`, `NOTCONN`.
     pub fn receive(&self, target: &mut [u8], peek: bool) -> Result<(usize, Option<SocketAddrV4>), Errno> {
         let receive = |inner: &mut Inner| {
-            let now_ns = inner.now_ns;
             let (entry, sockets) = inner.entry(self.id);
             match &mut entry.state {
-                State::Stream(stream) => {
-                    stream.called(sockets, now_ns)?;
-                    stream.receive(sockets, target, peek).map(|length| (length, None))
-                }
+                State::Stream(stream) => stream.receive(sockets, target, peek).map(|length| (length, None)),
                 State::Datagram(datagram) => {
                     datagram.receive(sockets, target, peek).map(|(length, from)| (length, Some(from)))
                 }
-                State::Fresh | State::Listener(_) => Err(Errno::NOTCONN),
+                State::Fresh(failed) => Err(failed.take().unwrap_or(Errno::NOTCONN)),
+                State::Listener(_) => Err(Errno::NOTCONN),
             }
         };
         // Only of a stream's bytes the peer is told that they were taken.
@@ -289,7 +275,7 @@ impl Socket {
                     end.map_or(bound, address)
                 }
                 &State::Datagram(Datagram { peer: Some(peer), .. }) if bound.ip().is_unspecified() => {
-                    let source = inner.source(*peer.ip()).unwrap_or(Ipv4Addr::UNSPECIFIED);
+                    let source = inner.source(None, *peer.ip()).unwrap_or(Ipv4Addr::UNSPECIFIED);
                     SocketAddrV4::new(source, bound.port())
                 }
                 _ => bound,
@@ -320,7 +306,10 @@ impl Socket {
         self.stack.look(|inner| {
             let (entry, sockets) = inner.entry(self.id);
             match &mut entry.state {
-                State::Fresh => Readiness { writable: true, over: true, ..Readiness::default() },
+                State::Fresh(failed) => {
+                    let failed = failed.is_some();
+                    Readiness { readable: failed, writable: true, over: true, failed }
+                }
                 State::Stream(stream) => stream.readiness(sockets),
                 State::Listener(listener) => {
                     Readiness { readable: listener.is_ready(sockets), ..Readiness::default() }
@@ -332,39 +321,49 @@ impl Socket {
 
     /// What went wrong with its connection, once.
     pub fn take_error(&self) -> Option<Errno> {
-        self.stack.look(|inner| {
-            let now_ns = inner.now_ns;
-            let (entry, sockets) = inner.entry(self.id);
-            match &mut entry.state {
-                State::Stream(stream) => stream.take_error(sockets, now_ns),
-                _ => None,
-            }
+        self.stack.look(|inner| match &mut inner.entry(self.id).0.state {
+            State::Stream(stream) => stream.take_error(),
+            State::Fresh(failed) => failed.take(),
+            _ => None,
         })
-    }
-
-    /// Does something with the connection below, if there is one.
-    fn with_stream(&self, act: impl FnOnce(&mut tcp::Socket<'static>)) {
-        self.stack.look(|inner| {
-            let (entry, sockets) = inner.entry(self.id);
-            if let State::Stream(stream) = &entry.state {
-                act(sockets.get_mut(stream.handle));
-            }
-        });
     }
 
     /// Whether small pieces are sent at once instead of gathered.
     pub fn set_no_delay(&self, on: bool) {
-        self.with_stream(|socket| socket.set_nagle_enabled(!on));
+        self.stack.look(|inner| {
+            let (entry, sockets) = inner.entry(self.id);
+            if let State::Stream(stream) = &entry.state {
+                sockets.get_mut::<tcp::Socket<'_>>(stream.handle).set_nagle_enabled(!on);
+            }
+        });
     }
 
-    /// Whether the peer is asked every two hours if it is still there.
+    /// Whether a peer that says nothing is asked if it is still there, and given
+    /// up with `TIMEDOUT` if it does not answer.
     pub fn set_keep_alive(&self, on: bool) {
-        self.with_stream(|socket| socket.set_keep_alive(on.then_some(stream::KEEP_ALIVE)));
+        // It cannot fail: nothing is waited for.
+        let _ = self.stack.enter(|inner| {
+            let now_ns = inner.now_ns;
+            if let State::Stream(stream) = &mut inner.entry(self.id).0.state {
+                stream.set_keep_alive(on, now_ns);
+            }
+            Ok(())
+        });
     }
 
     /// How many routers may pass on what it sends; not 0.
     pub fn set_time_to_live(&self, hops: u8) {
-        self.with_stream(|socket| socket.set_hop_limit(Some(hops.max(1))));
+        let hops = hops.max(1);
+        self.stack.look(|inner| {
+            let (entry, sockets) = inner.entry(self.id);
+            match &mut entry.state {
+                State::Stream(stream) => {
+                    sockets.get_mut::<tcp::Socket<'_>>(stream.handle).set_hop_limit(Some(hops));
+                }
+                State::Datagram(datagram) => datagram.set_hops(sockets, hops),
+                State::Fresh(_) | State::Listener(_) => {}
+            }
+        });
     }
 
     /// Closes it before it is dropped, whoever is about to use it: its port is free.
@@ -382,8 +381,8 @@ impl Socket {
         // It cannot fail: nothing is waited for.
         let _ = self.stack.enter(|inner| {
             let (entry, sockets) = inner.entry(self.id);
-            if let State::Stream(stream) = &entry.state {
-                stream::close(sockets, stream.handle, true);
+            if let State::Stream(stream) = &mut entry.state {
+                stream.abort(sockets);
             }
             Ok(())
         });
@@ -392,33 +391,45 @@ impl Socket {
 
 /// Calls for a connection.
 fn call(inner: &mut Inner, id: usize, to: SocketAddrV4) -> Result<(), Errno> {
-    let source = inner.source(*to.ip())?;
-    if inner.entry(id).0.bound.is_none() {
-        inner.bind(id, UNSPECIFIED)?;
-    }
-    let Some((address, port)) = inner.entry(id).0.bound else { return Err(Errno::INVAL) };
-    let from = SocketAddrV4::new(address.unwrap_or(source), port);
-    inner.make_room()?;
+    let from = from(inner, id, to)?;
+    let owner = inner.entry(id).0.owner;
+    inner.sockets.make_room(owner)?;
     let Inner { interface, sockets, .. } = inner;
     let mut socket = stream::socket();
     stream::set_call_timeout(&mut socket);
     let called = socket.connect(interface.context(), IpEndpoint::from(to), IpEndpoint::from(from));
     called.map_err(|_| Errno::ADDRNOTAVAIL)?;
-    let handle: SocketHandle = sockets.add(socket);
-    let now_ns = inner.now_ns;
-    inner.entry(id).0.state = State::Stream(Stream::calling(handle, now_ns));
+    let handle = sockets.add(owner, socket);
+    inner.entry(id).0.state = State::Stream(Stream::calling(handle));
+    Ok(())
+}
+
+/// Where a socket sends to `to` from. It has a port then.
+fn from(inner: &mut Inner, id: usize, to: SocketAddrV4) -> Result<SocketAddrV4, Errno> {
+    let bound = inner.entry(id).0.bound.and_then(|(address, _)| address);
+    let source = inner.source(bound, *to.ip())?;
+    if inner.entry(id).0.bound.is_none() {
+        inner.bind(id, UNSPECIFIED)?;
+    }
+    let (_, port) = inner.entry(id).0.bound.ok_or(Errno::INVAL)?;
+    Ok(SocketAddrV4::new(source, port))
+}
+
+/// From now on a socket talks with `to` alone.
+fn connect_datagram(inner: &mut Inner, id: usize, to: SocketAddrV4) -> Result<(), Errno> {
+    from(inner, id, to)?;
+    let (entry, sockets) = inner.entry(id);
+    if let State::Datagram(datagram) = &mut entry.state {
+        datagram.connect(sockets, to);
+    }
     Ok(())
 }
 
 fn send_datagram(inner: &mut Inner, id: usize, source: &[u8], to: SocketAddrV4) -> Result<usize, Errno> {
-    let from = inner.source(*to.ip())?;
-    if inner.entry(id).0.bound.is_none() {
-        inner.bind(id, UNSPECIFIED)?;
-    }
+    let from = from(inner, id, to)?;
     let (entry, sockets) = inner.entry(id);
-    let from = entry.bound.and_then(|(address, _)| address).unwrap_or(from);
     let State::Datagram(datagram) = &mut entry.state else { return Err(Errno::OPNOTSUPP) };
-    datagram.send(sockets, source, from, to)
+    datagram.send(sockets, source, *from.ip(), to)
 }
 
 /// What a reader waits for.

@@ -4,14 +4,14 @@
 use crate::datagram::Datagram;
 use crate::listener::Listener;
 use crate::names::Names;
-use crate::stream::{self, Ending, Stream};
+use crate::set::{self, Owner, Set};
+use crate::stream::Stream;
 use crate::wire::Wire;
 use kernel::errno::Errno;
 use kernel::waiters::Waiters;
-use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet};
-use smoltcp::socket::Socket;
+use smoltcp::iface::{Config, Interface, PollResult};
 use smoltcp::time::Instant;
-use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint};
+use smoltcp::wire::{HardwareAddress, IpCidr};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 use transport::ethernet::{Card, outside};
@@ -20,15 +20,10 @@ use transport::ethernet::{Card, outside};
 const PACKETS_PER_TURN: usize = 64;
 /// When a card without room is looked at again.
 const CARD_RETRY_NS: u64 = 100_000;
-/// How long a connection that its owner has closed may take to end.
-const LINGER_NS: u64 = 60_000_000_000;
-/// How long one that has ended on both sides still answers: what it would wait
-/// for longer are segments that were late, and no way here can be that long.
-const LAST_WORD_NS: u64 = 20_000_000;
-/// Most connections that may be ending.
-const MAX_ORPHANS: usize = 64;
 /// Most sockets of a node.
 const MAX_SOCKETS: usize = 1024;
+/// Most of them that are one owner's.
+const MAX_SHARE: usize = set::share(MAX_SOCKETS);
 /// Bytes of the buffers of a socket, about.
 const SOCKET_BYTES: usize = 80 * 1024;
 /// Fewest sockets with buffers, however little memory there is.
@@ -40,24 +35,29 @@ const ANY_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
 pub struct Stack {
     inner: Mutex<Inner>,
     clock: Box<dyn Fn() -> u64 + Send + Sync>,
+    random: Box<dyn Fn() -> u64 + Send + Sync>,
     /// A turn is due earlier than [`Stack::turn`] said.
     wanted: Waiters,
+}
+
+/// smoltcp's part of a stack, with random numbers that follow from a seed.
+pub(crate) fn interface(wire: &mut Wire, seed: u64) -> Interface {
+    let mut config = Config::new(HardwareAddress::Ip);
+    config.random_seed = seed;
+    Interface::new(config, wire, Instant::ZERO)
 }
 
 /// What the lock holds.
 pub(crate) struct Inner {
     pub now_ns: u64,
-    wire: Wire,
+    pub wire: Wire,
     pub interface: Interface,
-    pub sockets: SocketSet<'static>,
-    entries: Vec<Option<Entry>>,
-    /// Connections that are ending, and by when they must have.
-    orphans: Vec<(SocketHandle, u64)>,
-    /// Most sockets with buffers: those of programs, those that listen or wait to
-    /// be accepted, those that are ending.
-    pub most: usize,
+    pub sockets: Set,
+    pub entries: Vec<Option<Entry>>,
     pub names: Names,
     next_port: u16,
+    /// When a peer that says nothing is to be asked or given up.
+    pub silence_ns: Option<u64>,
     /// When the next turn is, as far as its caller knows.
     armed_ns: u64,
     /// Who is to be woken when the lock is free again.
@@ -67,6 +67,7 @@ pub(crate) struct Inner {
 /// What the stack keeps of a socket.
 pub(crate) struct Entry {
     pub changes: Arc<Waiters>,
+    pub owner: Owner,
     /// The port that is this socket's own, and on which of the node's addresses;
     /// `None`: on all.
     pub bound: Option<(Option<Ipv4Addr>, u16)>,
@@ -75,8 +76,9 @@ pub(crate) struct Entry {
 
 /// What a socket is about.
 pub(crate) enum State {
-    /// TCP, neither connected nor listening.
-    Fresh,
+    /// TCP, neither connected nor listening; why not, if it called and that was
+    /// not told yet.
+    Fresh(Option<Errno>),
     Stream(Stream),
     Listener(Listener),
     Datagram(Datagram),
@@ -90,18 +92,19 @@ impl Entry {
 
 impl Stack {
     /// A stack over the loopback and a card, if there is one. `clock` gives
-    /// nanoseconds and never goes back; `seed` makes numbers of connections and
-    /// ports hard to guess; of `memory` bytes a quarter may go into buffers.
+    /// nanoseconds and never goes back; `random` gives numbers that nobody can
+    /// guess; of `memory` bytes a quarter may go into buffers.
     pub fn new(
         card: Option<Box<dyn Card>>,
-        seed: u64,
+        random: impl Fn() -> u64 + Send + Sync + 'static,
         memory: usize,
         clock: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Arc<Self> {
         let mut wire = Wire::new(card);
-        let mut config = Config::new(HardwareAddress::Ip);
-        config.random_seed = seed;
-        let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
+        let seed = random();
+        let mut interface = interface(&mut wire, seed);
+        // All of 127.0.0.0/8 is the node; the wire knows what else is.
+        interface.set_any_ip(true);
         interface.update_ip_addrs(|addresses| {
             // There is room for two at least.
             _ = addresses.push(IpCidr::new(Ipv4Addr::LOCALHOST.into(), 8));
@@ -114,16 +117,25 @@ impl Stack {
             now_ns: 0,
             wire,
             interface,
-            sockets: SocketSet::new(Vec::new()),
+            sockets: Set::new((memory / 4 / SOCKET_BYTES).clamp(FEWEST, MAX_SOCKETS)),
             entries: Vec::new(),
-            orphans: Vec::new(),
-            most: (memory / 4 / SOCKET_BYTES).clamp(FEWEST, MAX_SOCKETS),
             names: Names::default(),
             next_port: ANY_PORTS.start() + (seed % u64::from(ports)) as u16,
+            silence_ns: None,
             armed_ns: u64::MAX,
             woken: Vec::new(),
         };
-        Arc::new(Self { inner: Mutex::new(inner), clock: Box::new(clock), wanted: Waiters::default() })
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            clock: Box::new(clock),
+            random: Box::new(random),
+            wanted: Waiters::default(),
+        })
+    }
+
+    /// A number that nobody can guess.
+    pub(crate) fn random(&self) -> u64 {
+        (self.random)()
     }
 
     /// Does something with the sockets, and moves the packets that come of it,
@@ -196,77 +208,41 @@ impl Inner {
         loop {
             let mut moved = false;
             while left > 0 && self.wire.stage() {
-                if self.is_called_again() {
-                    self.wire.discard();
-                    left -= 1;
-                    continue;
-                }
-                let taken = self.interface.poll_ingress_single(now, &mut self.wire, &mut self.sockets);
-                if matches!(taken, PollIngressSingleResult::None) {
-                    break;
-                }
-                (left, moved) = (left - 1, true);
-                self.replenish();
+                left -= 1;
+                moved |= self.take_in(now);
             }
             let sent = self.interface.poll_egress(now, &mut self.wire, &mut self.sockets);
             if left == 0 || !moved && sent == PollResult::None {
                 break;
             }
         }
-        self.sweep();
-        let Self { entries, sockets, woken, names, .. } = self;
+        self.sockets.sweep(self.now_ns);
+        self.find_changed();
+    }
+
+    /// Finds out whom it concerns.
+    fn find_changed(&mut self) {
+        let Self { entries, sockets, woken, names, now_ns, silence_ns, .. } = self;
+        *silence_ns = None;
         for entry in entries.iter_mut().flatten() {
             let changed = match &mut entry.state {
-                State::Fresh => false,
-                State::Stream(stream) => stream.has_changed(sockets),
+                State::Fresh(_) => false,
+                State::Stream(stream) => stream.has_changed(sockets, *now_ns),
                 State::Listener(listener) => listener.has_changed(sockets),
                 State::Datagram(datagram) => datagram.has_changed(sockets),
             };
             if changed {
                 woken.push(entry.changes.clone());
             }
+            let State::Stream(stream) = &entry.state else { continue };
+            *silence_ns = [*silence_ns, stream.next_ns()].into_iter().flatten().min();
+            // It may call again.
+            if let Some(error) = stream.failed_call() {
+                sockets.abandon(stream.handle, true, *now_ns);
+                entry.state = State::Fresh(Some(error));
+            }
         }
         woken.extend(names.waited_for());
-    }
-
-    /// Whether the staged packet calls for a connection that there is: it was sent
-    /// again, because the answer took long. smoltcp would give it to whoever
-    /// comes first, which may be the socket that listens for others.
-    fn is_called_again(&self) -> bool {
-        let Some((from, to)) = self.wire.call() else { return false };
-        let ends = (Some(IpEndpoint::from(to)), Some(IpEndpoint::from(from)));
-        self.sockets.iter().any(|(_, socket)| match socket {
-            Socket::Tcp(socket) => (socket.local_endpoint(), socket.remote_endpoint()) == ends,
-            _ => false,
-        })
-    }
-
-    /// Lets every listener go on listening.
-    fn replenish(&mut self) {
-        let Self { entries, sockets, .. } = self;
-        for entry in entries.iter_mut().flatten() {
-            if let State::Listener(listener) = &mut entry.state {
-                listener.replenish(sockets);
-            }
-        }
-    }
-
-    /// Forgets the connections that have ended.
-    fn sweep(&mut self) {
-        let Self { orphans, sockets, now_ns, .. } = self;
-        orphans.retain_mut(|(handle, until_ns)| {
-            match stream::ending(sockets, *handle, *now_ns >= *until_ns) {
-                Ending::Over => {
-                    sockets.remove(*handle);
-                    false
-                }
-                Ending::LastWord => {
-                    *until_ns = (*until_ns).min(now_ns.saturating_add(LAST_WORD_NS));
-                    true
-                }
-                Ending::UnderWay => true,
-            }
-        });
     }
 
     /// When there is something to do: in the past, if there is by now.
@@ -275,31 +251,32 @@ impl Inner {
         // The microsecond must have come when smoltcp is called for it.
         let timer = at.map(|at| (at.total_micros() as u64).saturating_mul(1000));
         let packet = self.wire.has_packet().then_some(0);
-        let orphan = self.orphans.iter().map(|&(_, until_ns)| until_ns).min();
-        let next = [timer, packet, orphan].into_iter().flatten().min()?;
+        let next = [timer, packet, self.sockets.next_ns(), self.silence_ns].into_iter().flatten().min()?;
         Some(if self.wire.can_send() { next } else { next.max(self.now_ns + CARD_RETRY_NS) })
     }
 
-    /// Sees to it that there may be one more socket with buffers.
+    /// Whether this owner may have one more socket.
     ///
     /// # Errors
-    /// `NOBUFS`.
-    pub fn make_room(&self) -> Result<(), Errno> {
-        if self.sockets.iter().count() < self.most { Ok(()) } else { Err(Errno::NOBUFS) }
+    /// `MFILE`: it has its share. `NOBUFS`: there are too many.
+    pub fn may_insert(&self, owner: Owner) -> Result<(), Errno> {
+        let all = self.entries.iter().flatten();
+        match all.fold((0, 0), |(all, own), entry| (all + 1, own + usize::from(entry.owner == owner))) {
+            (_, MAX_SHARE..) => Err(Errno::MFILE),
+            (MAX_SOCKETS.., _) => Err(Errno::NOBUFS),
+            _ => Ok(()),
+        }
     }
 
-    /// Keeps a socket; its number.
-    pub fn insert(&mut self, state: State) -> Result<(usize, Arc<Waiters>), Errno> {
+    /// Keeps a socket, if that may be; its number.
+    pub fn insert(&mut self, owner: Owner, state: State) -> Result<(usize, Arc<Waiters>), Errno> {
+        self.may_insert(owner)?;
         let changes = Arc::new(Waiters::default());
-        let entry = Entry { changes: changes.clone(), bound: None, state };
-        let id = match self.entries.iter().position(Option::is_none) {
-            Some(free) => free,
-            None if self.entries.len() < MAX_SOCKETS => {
-                self.entries.push(None);
-                self.entries.len() - 1
-            }
-            None => return Err(Errno::NOBUFS),
-        };
+        let entry = Entry { changes: changes.clone(), owner, bound: None, state };
+        let id = self.entries.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() - 1
+        });
         self.entries[id] = Some(entry);
         Ok((id, changes))
     }
@@ -308,7 +285,7 @@ impl Inner {
     ///
     /// # Panics
     /// If there is none of this number.
-    pub fn entry(&mut self, id: usize) -> (&mut Entry, &mut SocketSet<'static>) {
+    pub fn entry(&mut self, id: usize) -> (&mut Entry, &mut Set) {
         let entry = self.entries[id].as_mut().expect("a socket has its entry until it is dropped");
         (entry, &mut self.sockets)
     }
@@ -322,48 +299,45 @@ impl Inner {
     /// Takes from a socket its connection and its port. What it has sent still arrives.
     pub fn end(&mut self, id: usize) {
         let (entry, _) = self.entry(id);
-        let fresh = if entry.is_datagram() { State::Datagram(Datagram::default()) } else { State::Fresh };
+        let fresh =
+            if entry.is_datagram() { State::Datagram(Datagram::default()) } else { State::Fresh(None) };
         entry.bound = None;
         match std::mem::replace(&mut entry.state, fresh) {
-            State::Fresh => {}
-            State::Stream(stream) => self.abandon(stream.handle, false),
+            State::Fresh(_) => {}
+            State::Stream(stream) => self.sockets.abandon(stream.handle, false, self.now_ns),
             State::Listener(listener) => {
                 for handle in listener.into_waiting(&mut self.sockets) {
-                    self.abandon(handle, true);
+                    self.sockets.abandon(handle, true, self.now_ns);
                 }
             }
             State::Datagram(datagram) => {
                 // What it has sent has left by now.
-                datagram.handle.map(|handle| self.sockets.remove(handle));
+                datagram.handle.into_iter().for_each(|handle| self.sockets.remove(handle));
             }
         }
     }
 
-    /// Ends a connection that nobody has any more: at once, or when what was
-    /// sent has arrived.
-    pub fn abandon(&mut self, handle: SocketHandle, at_once: bool) {
-        stream::close(&mut self.sockets, handle, at_once);
-        self.orphans.push((handle, self.now_ns.saturating_add(LINGER_NS)));
-        if self.orphans.len() > MAX_ORPHANS {
-            // The one that has tried longest.
-            stream::close(&mut self.sockets, self.orphans[0].0, true);
-            self.orphans[0].1 = 0;
-        }
-    }
-
-    /// The address from which packets to `to` come.
-    pub fn source(&self, to: Ipv4Addr) -> Result<Ipv4Addr, Errno> {
-        match to {
-            _ if to.is_loopback() => Ok(Ipv4Addr::LOCALHOST),
-            _ if self.wire.has_card() => Ok(outside::ADDRESS.into()),
-            _ => Err(Errno::NETUNREACH),
+    /// The address from which a socket that has address `bound`, or any, sends to `to`.
+    ///
+    /// # Errors
+    /// `NETUNREACH`; `INVAL`: nobody there could answer.
+    pub fn source(&self, bound: Option<Ipv4Addr>, to: Ipv4Addr) -> Result<Ipv4Addr, Errno> {
+        let is_own = self.wire.has_address(to);
+        // The first and the last address of a network are nobody's.
+        let is_nobody = to.is_loopback() && matches!(to.octets(), [_, 0, 0, 0] | [_, 255, 255, 255]);
+        match bound {
+            _ if is_nobody || !is_own && !self.wire.has_card() => Err(Errno::NETUNREACH),
+            Some(bound) if bound.is_loopback() && !is_own => Err(Errno::INVAL),
+            Some(bound) => Ok(bound),
+            None if to.is_loopback() => Ok(Ipv4Addr::LOCALHOST),
+            None => Ok(outside::ADDRESS.into()),
         }
     }
 
     /// Gives a socket its port.
     pub fn bind(&mut self, id: usize, wanted: SocketAddrV4) -> Result<(), Errno> {
         let address = Some(*wanted.ip()).filter(|address| !address.is_unspecified());
-        if address.is_some_and(|address| !self.interface.has_ip_addr(address)) {
+        if address.is_some_and(|address| !self.wire.has_address(address)) {
             return Err(Errno::ADDRNOTAVAIL);
         }
         let is_datagram = self.entry(id).0.is_datagram();
@@ -375,12 +349,10 @@ impl Inner {
             port if self.is_bound(is_datagram, address, port) => return Err(Errno::ADDRINUSE),
             port => port,
         };
-        if is_datagram {
-            self.make_room()?;
-        }
         let (entry, sockets) = self.entry(id);
         if let State::Datagram(datagram) = &mut entry.state {
-            datagram.open(sockets, address, port)?;
+            sockets.make_room(entry.owner)?;
+            datagram.open(sockets, entry.owner, address, port)?;
         }
         entry.bound = Some((address, port));
         Ok(())
@@ -400,9 +372,7 @@ impl Inner {
         for _ in ANY_PORTS {
             let port = self.next_port;
             self.next_port = if port == *ANY_PORTS.end() { *ANY_PORTS.start() } else { port + 1 };
-            let ends =
-                self.orphans.iter().any(|&(handle, _)| stream::port(&self.sockets, handle) == Some(port));
-            if !ends && !self.is_bound(is_datagram, None, port) {
+            if !self.sockets.has_ending(port) && !self.is_bound(is_datagram, None, port) {
                 return Ok(port);
             }
         }

@@ -9,28 +9,53 @@ use smoltcp::wire::IpEndpoint;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddrV4};
 
-/// How often a peer that says nothing is asked if it is still there, if it is at all.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long a peer may say nothing before it is asked if it is still there, if it
+/// is at all; how often it is asked, and how long after one another.
+const SILENT_NS: u64 = 2 * 60 * 60 * 1_000_000_000;
+const QUESTIONS: u32 = 9;
+const QUESTION_NS: u64 = 75_000_000_000;
+/// How long what was sent may go unanswered: as long as fifteen attempts take.
+const UNANSWERED: Duration = Duration::from_secs(924);
 /// Bytes of a connection's buffer, each way.
 pub const BUFFER_BYTES: usize = 32 * 1024;
 /// How long a call may go unanswered.
-pub const CALL_NS: u64 = 75_000_000_000;
+const CALL: Duration = Duration::from_secs(75);
 
 /// A connection that a socket has.
 pub struct Stream {
     pub handle: SocketHandle,
-    /// Until when the call must be answered; `None` once that is known.
-    calls_until_ns: Option<u64>,
+    /// It was called for, and that was not answered yet.
+    calls: bool,
+    /// The peer has said that it sends no more.
+    peer_ended: bool,
+    /// The owner has.
+    owner_ended: bool,
+    /// It is over, and what of it was an error is known.
+    over: bool,
     /// What went wrong and was not told yet.
     error: Option<Errno>,
-    /// It has been told that the connection broke.
-    told: bool,
     /// The owner wants to read no more.
     deaf: bool,
     /// What was unread when both directions had ended: smoltcp forgets it some
-    /// seconds later, and that the end was a good one.
+    /// seconds later.
     rest: Option<VecDeque<u8>>,
+    /// There if the peer is to be asked, when it says nothing, if it is still there.
+    silence: Option<Silence>,
     seen: Seen,
+}
+
+/// How long a peer has said nothing.
+struct Silence {
+    /// When it is asked next.
+    until_ns: u64,
+    /// How often it was asked since it said something.
+    asked: u32,
+}
+
+impl Silence {
+    fn from(now_ns: u64) -> Self {
+        Self { until_ns: now_ns.saturating_add(SILENT_NS), asked: 0 }
+    }
 }
 
 /// What its owner may wait for.
@@ -59,118 +84,129 @@ pub fn address(end: IpEndpoint) -> SocketAddrV4 {
     SocketAddrV4::new(address, end.port)
 }
 
-/// The port of a connection's end.
-pub fn port(sockets: &SocketSet<'_>, handle: SocketHandle) -> Option<u16> {
-    sockets.get::<Socket<'_>>(handle).local_endpoint().map(|end| end.port)
-}
-
-/// Ends a connection for an owner that goes away: with a reset if `at_once` or if
-/// there is something that nobody will read.
-pub fn close(sockets: &mut SocketSet<'_>, handle: SocketHandle, at_once: bool) {
-    let socket = sockets.get_mut::<Socket<'_>>(handle);
-    if at_once || socket.can_recv() {
-        socket.abort();
-    } else {
-        socket.close();
-    }
-}
-
-/// How far a connection is that nobody has any more.
-pub enum Ending {
-    /// Something is to be sent yet, or to be waited for.
-    UnderWay,
-    /// Both directions have ended; the peer may not have heard it.
-    LastWord,
-    /// Nothing more is to come.
-    Over,
-}
-
-/// How far a connection is that was closed; it has to end if it is `late`.
-pub fn ending(sockets: &mut SocketSet<'_>, handle: SocketHandle, late: bool) -> Ending {
-    let socket = sockets.get_mut::<Socket<'_>>(handle);
-    match socket.state() {
-        // Its reset is sent when it has no peer any more.
-        State::Closed if socket.remote_endpoint().is_none() => Ending::Over,
-        State::Closed | State::TimeWait if late => Ending::Over,
-        State::Closed => Ending::UnderWay,
-        State::TimeWait => Ending::LastWord,
-        _ => {
-            // What comes now, nobody will read.
-            if late || socket.can_recv() {
-                socket.abort();
-            }
-            Ending::UnderWay
-        }
-    }
+/// What is left of a connection that has ended on both sides: no ends, no buffers.
+pub fn ended() -> Socket<'static> {
+    Socket::new(SocketBuffer::new(Vec::new()), SocketBuffer::new(Vec::new()))
 }
 
 impl Stream {
     /// A connection that has been called for.
-    pub fn calling(handle: SocketHandle, now_ns: u64) -> Self {
-        Self { calls_until_ns: Some(now_ns.saturating_add(CALL_NS)), ..Self::accepted(handle) }
+    pub fn calling(handle: SocketHandle) -> Self {
+        Self { calls: true, ..Self::accepted(handle) }
     }
 
     /// A connection that came.
     pub fn accepted(handle: SocketHandle) -> Self {
-        let seen = Seen { state: State::Closed, unread: 0, unsent: 0 };
-        Self { handle, calls_until_ns: None, error: None, told: false, deaf: false, rest: None, seen }
+        Self {
+            handle,
+            calls: false,
+            peer_ended: false,
+            owner_ended: false,
+            over: false,
+            error: None,
+            deaf: false,
+            rest: None,
+            silence: None,
+            seen: Seen { state: State::Closed, unread: 0, unsent: 0 },
+        }
     }
 
     fn socket<'a>(&self, sockets: &'a mut SocketSet<'static>) -> &'a mut Socket<'static> {
         sockets.get_mut(self.handle)
     }
 
+    /// Finds out how far it is; `reset`: the peer has broken a connection just
+    /// now, perhaps this one. What is over otherwise was given up.
+    pub fn look(&mut self, sockets: &mut SocketSet<'static>, reset: bool) {
+        match self.socket(sockets).state() {
+            State::SynSent | State::SynReceived => {}
+            State::Closed if self.over => {}
+            State::Closed => {
+                self.over = true;
+                self.error = match reset {
+                    true if self.calls => Some(Errno::CONNREFUSED),
+                    // Nothing is missing but what the peer does not want.
+                    true => (!self.peer_ended).then_some(Errno::CONNRESET),
+                    false => (!(self.peer_ended && self.owner_ended)).then_some(Errno::TIMEDOUT),
+                };
+            }
+            state => {
+                self.calls = false;
+                self.peer_ended |=
+                    matches!(state, State::CloseWait | State::LastAck | State::Closing | State::TimeWait);
+                if state == State::TimeWait && self.rest.is_none() {
+                    self.rest = Some(unread(self.socket(sockets)));
+                }
+            }
+        }
+    }
+
     /// Whether its owner should look.
-    pub fn has_changed(&mut self, sockets: &mut SocketSet<'static>) -> bool {
+    pub fn has_changed(&mut self, sockets: &mut SocketSet<'static>, now_ns: u64) -> bool {
+        self.listen_for(sockets, now_ns);
+        self.look(sockets, false);
         let (before, now) = (self.seen, Seen::of(self.socket(sockets)));
         self.seen = now;
-        if now.state == State::TimeWait && self.rest.is_none() {
-            self.rest = Some(unread(self.socket(sockets)));
+        if !self.calls {
+            // Counted from when there was something to send, or from what was heard since.
+            self.socket(sockets).set_timeout((now.unsent > 0).then_some(UNANSWERED));
         }
         now.state != before.state || now.unread > before.unread || now.unsent < before.unsent
     }
 
-    /// Whether the call was answered, and how.
-    pub fn called(&mut self, sockets: &mut SocketSet<'static>, now_ns: u64) -> Result<(), Errno> {
-        let Some(until_ns) = self.calls_until_ns else { return Ok(()) };
-        let socket = self.socket(sockets);
-        match socket.state() {
-            State::SynSent | State::SynReceived => return Err(Errno::AGAIN),
-            State::Closed => {
-                self.calls_until_ns = None;
-                // That it went wrong is told once by whoever asks first.
-                self.told = true;
-                let error = if now_ns >= until_ns { Errno::TIMEDOUT } else { Errno::CONNREFUSED };
-                self.error = Some(error);
-                return Err(error);
-            }
-            _ => socket.set_timeout(None),
-        }
-        self.calls_until_ns = None;
-        Ok(())
+    /// The connection that was called for and is not there: why.
+    pub fn failed_call(&self) -> Option<Errno> {
+        self.error.filter(|_| self.calls)
     }
 
     /// Whether an answer to the call is waited for.
     pub fn is_calling(&self) -> bool {
-        self.calls_until_ns.is_some()
+        self.calls
     }
 
     /// What went wrong, once.
-    pub fn take_error(&mut self, sockets: &mut SocketSet<'static>, now_ns: u64) -> Option<Errno> {
-        let _ = self.called(sockets, now_ns);
-        if self.error.is_none() && self.is_broken(sockets) && !self.told {
-            self.told = true;
-            return Some(Errno::CONNRESET);
-        }
+    pub fn take_error(&mut self) -> Option<Errno> {
         self.error.take()
     }
 
-    /// Whether the connection ended otherwise than by both ends' wish.
-    fn is_broken(&self, sockets: &mut SocketSet<'static>) -> bool {
-        let socket = self.socket(sockets);
-        self.rest.is_none()
-            && socket.state() == State::Closed
-            && socket.peek(1) == Err(RecvError::InvalidState)
+    /// Whether a peer that says nothing is asked if it is still there, and given up
+    /// if it does not answer.
+    pub fn set_keep_alive(&mut self, on: bool, now_ns: u64) {
+        if self.silence.is_some() != on {
+            self.silence = on.then(|| Silence::from(now_ns));
+        }
+    }
+
+    /// Asks the peer if it has long said nothing; gives it up if it was asked often.
+    fn listen_for(&mut self, sockets: &mut SocketSet<'static>, now_ns: u64) {
+        let due = |silence: &&mut Silence| now_ns >= silence.until_ns;
+        let Some(silence) = self.silence.as_mut().filter(due).filter(|_| !self.over) else { return };
+        let socket = sockets.get_mut::<Socket<'_>>(self.handle);
+        if socket.send_queue() > 0 {
+            // It has to answer that.
+            *silence = Silence::from(now_ns);
+        } else if silence.asked >= QUESTIONS {
+            socket.abort();
+        } else {
+            ask(socket);
+            *silence = Silence { until_ns: now_ns.saturating_add(QUESTION_NS), asked: silence.asked + 1 };
+        }
+    }
+
+    /// When the peer is to be asked or given up.
+    pub fn next_ns(&self) -> Option<u64> {
+        self.silence.as_ref().filter(|_| !self.over).map(|silence| silence.until_ns)
+    }
+
+    /// The peer has said something.
+    pub fn hear(&mut self, now_ns: u64) {
+        self.silence = self.silence.take().map(|_| Silence::from(now_ns));
+    }
+
+    /// Breaks it.
+    pub fn abort(&mut self, sockets: &mut SocketSet<'static>) {
+        self.socket(sockets).abort();
+        (self.over, self.calls) = (true, false);
     }
 
     /// Takes bytes, without removing them if `peek`; 0: no more will come.
@@ -180,6 +216,9 @@ impl Stream {
         target: &mut [u8],
         peek: bool,
     ) -> Result<usize, Errno> {
+        if self.calls {
+            return Err(Errno::AGAIN);
+        }
         if self.deaf || target.is_empty() {
             return Ok(0);
         }
@@ -190,35 +229,25 @@ impl Stream {
             return Ok(length);
         }
         let socket = self.socket(sockets);
-        let is_closed = socket.state() == State::Closed;
         match socket.peek(target.len()) {
             Ok([]) => Err(Errno::AGAIN),
             Ok(_) if peek => Ok(socket.peek_slice(target).unwrap_or(0)),
             Ok(_) => Ok(socket.recv_slice(target).unwrap_or(0)),
             Err(RecvError::Finished) => Ok(0),
-            Err(RecvError::InvalidState) if is_closed => self.broken(Ok(0)),
-            // The other direction goes on.
-            Err(RecvError::InvalidState) => Ok(0),
+            // If nothing went wrong, the other direction goes on.
+            Err(RecvError::InvalidState) => self.error.take().map_or(Ok(0), Err),
         }
     }
 
     /// Gives bytes; how many were taken.
     pub fn send(&mut self, sockets: &mut SocketSet<'static>, source: &[u8]) -> Result<usize, Errno> {
-        let is_broken = self.is_broken(sockets);
-        let socket = self.socket(sockets);
-        match socket.send_slice(source) {
+        if self.calls {
+            return Err(Errno::AGAIN);
+        }
+        match self.socket(sockets).send_slice(source) {
             Ok(0) if !source.is_empty() => Err(Errno::AGAIN),
             Ok(sent) => Ok(sent),
-            Err(_) if is_broken => self.broken(Err(Errno::PIPE)),
-            Err(_) => Err(Errno::PIPE),
-        }
-    }
-
-    /// Tells that the connection broke, once; `then` afterwards.
-    fn broken(&mut self, then: Result<usize, Errno>) -> Result<usize, Errno> {
-        match std::mem::replace(&mut self.told, true) {
-            false => Err(Errno::CONNRESET),
-            true => then,
+            Err(_) => Err(self.error.take().unwrap_or(Errno::PIPE)),
         }
     }
 
@@ -229,12 +258,14 @@ impl Stream {
         receive: bool,
         send: bool,
     ) -> Result<(), Errno> {
+        let is_calling = self.calls;
         let socket = self.socket(sockets);
-        if !socket.is_active() {
+        if is_calling || !socket.is_active() {
             return Err(Errno::NOTCONN);
         }
         if send {
             socket.close();
+            self.owner_ended = true;
         }
         self.deaf |= receive;
         Ok(())
@@ -246,7 +277,7 @@ impl Stream {
         if self.is_calling() && matches!(state, State::SynSent | State::SynReceived) {
             return Readiness::default();
         }
-        let failed = self.error.is_some() || !self.told && self.is_broken(sockets);
+        let failed = self.error.is_some();
         let deaf = self.deaf || self.rest.is_some();
         let socket = self.socket(sockets);
         Readiness {
@@ -272,7 +303,15 @@ fn unread(socket: &mut Socket<'_>) -> VecDeque<u8> {
     all
 }
 
+/// Asks the peer of a connection if it knows of that: it answers, and with a reset
+/// if not. (What is under way asks as well.)
+pub fn ask(socket: &mut Socket<'_>) {
+    // smoltcp asks at once when this is set.
+    socket.set_keep_alive(Some(Duration::from_secs(1)));
+    socket.set_keep_alive(None);
+}
+
 /// Gives a call that is about to be made the time it has.
 pub fn set_call_timeout(socket: &mut Socket<'_>) {
-    socket.set_timeout(Some(Duration::from_micros(CALL_NS / 1000)));
+    socket.set_timeout(Some(CALL));
 }

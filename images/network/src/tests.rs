@@ -1,13 +1,19 @@
 //! Sockets of one stack, on a clock that the test moves; [`joined`]: of two.
+//! [`ends`]: how connections end; [`sharing`]: whose what is.
 
+mod ends;
 mod joined;
+mod sharing;
 
 use crate::names::{Lookup, known};
-use crate::{Kind, Readiness, Shutdown, Socket, Stack};
+use crate::{Kind, Owner, Readiness, Shutdown, Socket, Stack};
 use kernel::errno::Errno;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Whose the sockets are.
+const ME: Owner = 1;
 
 /// A clock that the test moves.
 #[derive(Clone, Default)]
@@ -26,7 +32,7 @@ impl Clock {
 fn alone() -> (Arc<Stack>, Clock) {
     let clock = Clock::default();
     let reads = clock.clone();
-    (Stack::new(None, 7, 1 << 30, move || reads.now()), clock)
+    (Stack::new(None, || 7, 1 << 30, move || reads.now()), clock)
 }
 
 const fn local(port: u16) -> SocketAddrV4 {
@@ -35,10 +41,15 @@ const fn local(port: u16) -> SocketAddrV4 {
 
 /// A listener on any port of the loopback, and a connection to it.
 fn pair(stack: &Arc<Stack>) -> (Socket, Socket, Socket) {
-    let listener = Socket::new(stack, Kind::Stream).unwrap();
+    pair_of(stack, ME)
+}
+
+/// The same of another owner.
+fn pair_of(stack: &Arc<Stack>, owner: Owner) -> (Socket, Socket, Socket) {
+    let listener = Socket::new(stack, owner, Kind::Stream).unwrap();
     listener.bind(local(0)).unwrap();
     listener.listen(8).unwrap();
-    let caller = Socket::new(stack, Kind::Stream).unwrap();
+    let caller = Socket::new(stack, owner, Kind::Stream).unwrap();
     assert_eq!(caller.connect(listener.local()), Err(Errno::INPROGRESS));
     assert_eq!(caller.connected(), Ok(()));
     let (accepted, from) = listener.accept().unwrap();
@@ -116,14 +127,26 @@ fn a_full_connection_pushes_back_and_loses_nothing() {
 #[test]
 fn nobody_listens_is_refused_and_said_once() {
     let (stack, _) = alone();
-    let caller = Socket::new(&stack, Kind::Stream).unwrap();
+    let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
     assert_eq!(caller.connect(local(9)), Err(Errno::INPROGRESS));
     assert_eq!(caller.connected(), Err(Errno::CONNREFUSED));
     assert_eq!(caller.take_error(), Some(Errno::CONNREFUSED));
     assert_eq!(caller.take_error(), None);
     assert!(caller.readiness().over);
+    // Now it may call again; without having been told, another call says it.
+    let listener = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    listener.listen(1).unwrap();
+    assert_eq!(caller.connect(local(9)), Err(Errno::INPROGRESS));
+    let told = caller.readiness();
+    assert!(told.failed && told.over && told.writable);
+    assert_eq!(caller.connect(listener.local()), Err(Errno::CONNREFUSED));
+    assert!(!caller.readiness().failed);
+    assert_eq!((caller.send(b"x"), caller.connected()), (Err(Errno::NOTCONN), Err(Errno::NOTCONN)));
+    assert_eq!(caller.connect(listener.local()), Err(Errno::INPROGRESS));
+    assert_eq!((caller.connected(), caller.take_error()), (Ok(()), None));
+    assert_eq!(listener.accept().unwrap().1, caller.local());
     // Without a card there is no way out.
-    let caller = Socket::new(&stack, Kind::Stream).unwrap();
+    let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
     let far = SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 2), 80);
     assert_eq!(caller.connect(far), Err(Errno::NETUNREACH));
 }
@@ -134,14 +157,14 @@ fn a_port_is_one_sockets_until_that_is_closed() {
     let (listener, caller, accepted) = pair(&stack);
     let taken = listener.local();
     let bind = |to| {
-        let other = Socket::new(&stack, Kind::Stream).unwrap();
+        let other = Socket::new(&stack, ME, Kind::Stream).unwrap();
         other.bind(to).and_then(|()| other.listen(1)).map(|()| other)
     };
     assert_eq!(bind(taken).err(), Some(Errno::ADDRINUSE));
     assert_eq!(bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, taken.port())).err(), Some(Errno::ADDRINUSE));
     assert_eq!(bind(SocketAddrV4::new(Ipv4Addr::new(10, 9, 9, 9), 1)).err(), Some(Errno::ADDRNOTAVAIL));
     // UDP's ports are others.
-    Socket::new(&stack, Kind::Datagram).unwrap().bind(taken).unwrap();
+    Socket::new(&stack, ME, Kind::Datagram).unwrap().bind(taken).unwrap();
     drop(listener);
     // Connections that were accepted do not keep it.
     let again = bind(taken).unwrap();
@@ -168,11 +191,11 @@ fn what_nobody_will_read_resets_the_connection() {
 #[test]
 fn a_backlog_is_kept_and_what_is_beyond_it_refused() {
     let (stack, _) = alone();
-    let listener = Socket::new(&stack, Kind::Stream).unwrap();
+    let listener = Socket::new(&stack, ME, Kind::Stream).unwrap();
     listener.listen(3).unwrap();
     let callers: Vec<_> = (0..4)
         .map(|_| {
-            let caller = Socket::new(&stack, Kind::Stream).unwrap();
+            let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
             assert_eq!(caller.connect(listener.local()), Err(Errno::INPROGRESS));
             caller
         })
@@ -183,7 +206,7 @@ fn a_backlog_is_kept_and_what_is_beyond_it_refused() {
         assert_eq!(listener.accept().unwrap().1, caller.local());
     }
     assert!(!listener.readiness().readable);
-    let caller = Socket::new(&stack, Kind::Stream).unwrap();
+    let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
     assert_eq!(caller.connect(listener.local()), Err(Errno::INPROGRESS));
     assert_eq!(caller.connected(), Ok(()));
     drop(listener);
@@ -195,7 +218,7 @@ fn a_backlog_is_kept_and_what_is_beyond_it_refused() {
 fn datagrams_arrive_whole_from_whom_they_are() {
     let (stack, _) = alone();
     let [a, b, c] = [1, 2, 3].map(|_| {
-        let socket = Socket::new(&stack, Kind::Datagram).unwrap();
+        let socket = Socket::new(&stack, ME, Kind::Datagram).unwrap();
         socket.bind(local(0)).unwrap();
         socket
     });
@@ -218,27 +241,83 @@ fn datagrams_arrive_whole_from_whom_they_are() {
 }
 
 #[test]
-fn there_are_no_more_buffers_than_there_is_memory_for() {
-    let stack = Stack::new(None, 7, 0, || 0);
-    let (_listener, _caller, _accepted) = pair(&stack);
-    let bound = || {
-        let socket = Socket::new(&stack, Kind::Datagram).unwrap();
-        socket.bind(local(0)).map(|()| socket)
-    };
-    let mut all: Vec<Socket> = std::iter::from_fn(|| bound().ok()).take(1000).collect();
-    assert!((10..20).contains(&all.len()), "{}", all.len());
-    assert_eq!(bound().err(), Some(Errno::NOBUFS));
-    let caller = Socket::new(&stack, Kind::Stream).unwrap();
-    assert_eq!(caller.connect(local(9)), Err(Errno::NOBUFS));
-    all.pop();
-    assert!(bound().is_ok());
+fn strangers_neither_wake_nor_crowd_out_a_peer() {
+    let (stack, _) = alone();
+    let [own, peer, stranger] = [1, 2, 3].map(|_| {
+        let socket = Socket::new(&stack, ME, Kind::Datagram).unwrap();
+        socket.bind(local(0)).unwrap();
+        socket
+    });
+    stranger.send_to(b"before", own.local()).unwrap();
+    own.connect(peer.local()).unwrap();
+    assert!(!own.readiness().readable);
+    let seen = own.changes().count();
+    for _ in 0..200 {
+        stranger.send_to(&[0; 1000], own.local()).unwrap();
+    }
+    assert_eq!((own.readiness().readable, own.changes().count()), (false, seen));
+    peer.send_to(b"from the peer", own.local()).unwrap();
+    let mut buffer = [0; 100];
+    assert_eq!(own.receive(&mut buffer, false), Ok((13, Some(peer.local()))));
+    // What strangers had sent behind it, before there was a peer, is gone as well.
+    peer.send_to(b"first", stranger.local()).unwrap();
+    own.send_to(b"second", stranger.local()).unwrap();
+    stranger.connect(peer.local()).unwrap();
+    assert_eq!(stranger.receive(&mut buffer, false), Ok((5, Some(peer.local()))));
+    assert!(!stranger.readiness().readable);
+}
+
+#[test]
+fn all_of_127_is_the_node() {
+    let (stack, _) = alone();
+    let at = |last: [u8; 3], port| SocketAddrV4::new([127, last[0], last[1], last[2]].into(), port);
+    let listener = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    listener.listen(8).unwrap();
+    let port = listener.local().port();
+    for last in [[0, 0, 1], [0, 0, 2], [9, 8, 7]] {
+        let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
+        assert_eq!(caller.connect(at(last, port)), Err(Errno::INPROGRESS));
+        assert_eq!((caller.connected(), caller.peer()), (Ok(()), Ok(at(last, port))));
+        let (accepted, from) = listener.accept().unwrap();
+        assert_eq!((accepted.local(), from), (at(last, port), caller.local()));
+        assert_eq!(*from.ip(), Ipv4Addr::LOCALHOST);
+        accepted.send(b"there").unwrap();
+        assert_eq!(read(&caller).0, b"there");
+    }
+    let bound = Socket::new(&stack, ME, Kind::Datagram).unwrap();
+    bound.bind(at([0, 0, 3], 70)).unwrap();
+    let sender = Socket::new(&stack, ME, Kind::Datagram).unwrap();
+    sender.send_to(b"elsewhere", at([0, 0, 4], 70)).unwrap();
+    sender.send_to(b"here", at([0, 0, 3], 70)).unwrap();
+    let mut buffer = [0; 10];
+    assert_eq!(bound.receive(&mut buffer, false).map(|(length, _)| length), Ok(4));
+    for last in [[0, 0, 0], [255, 255, 255]] {
+        let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
+        assert_eq!(caller.connect(at(last, port)), Err(Errno::NETUNREACH));
+        assert_eq!(sender.send_to(b"x", at(last, 70)), Err(Errno::NETUNREACH));
+    }
+    let own = SocketAddrV4::new(transport::ethernet::outside::ADDRESS.into(), 0);
+    assert_eq!(Socket::new(&stack, ME, Kind::Stream).unwrap().bind(own), Err(Errno::ADDRNOTAVAIL));
+}
+
+#[test]
+fn who_calls_itself_is_connected_with_itself() {
+    let (stack, clock) = alone();
+    let own = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    own.bind(local(77)).unwrap();
+    assert_eq!(own.connect(local(77)), Err(Errno::INPROGRESS));
+    assert_eq!(own.connected(), Ok(()));
+    assert_eq!(own.send(b"echo"), Ok(4));
+    assert_eq!(read(&own), (b"echo".to_vec(), Err(Errno::AGAIN)));
+    drop(own);
+    settle(&stack, &clock);
 }
 
 #[test]
 fn whoever_waits_is_woken_by_every_datagram() {
     let (stack, _) = alone();
     let [a, b] = [1, 2].map(|_| {
-        let socket = Socket::new(&stack, Kind::Datagram).unwrap();
+        let socket = Socket::new(&stack, ME, Kind::Datagram).unwrap();
         socket.bind(local(0)).unwrap();
         socket
     });
@@ -251,35 +330,17 @@ fn whoever_waits_is_woken_by_every_datagram() {
 }
 
 #[test]
-fn what_was_not_read_when_both_have_ended_is_there_later() {
-    let (stack, clock) = alone();
-    let (_listener, caller, accepted) = pair(&stack);
-    caller.shut_down(Shutdown::Send).unwrap();
-    accepted.send(b"the tail").unwrap();
-    accepted.shut_down(Shutdown::Send).unwrap();
-    for _ in 0..100 {
-        clock.to(clock.now() + 1_000_000_000);
-        stack.turn();
-    }
-    let mut buffer = [0; 3];
-    assert_eq!(caller.receive(&mut buffer, true), Ok((3, None)));
-    assert!(caller.readiness().readable);
-    assert_eq!(read(&caller), (b"the tail".to_vec(), Ok(0)));
-    assert_eq!((caller.take_error(), read(&caller)), (None, (Vec::new(), Ok(0))));
-}
-
-#[test]
 fn a_closed_socket_has_no_port_whoever_still_holds_it() {
     let (stack, _) = alone();
     for kind in [Kind::Datagram, Kind::Stream] {
-        let first = Socket::new(&stack, kind).unwrap();
+        let first = Socket::new(&stack, ME, kind).unwrap();
         first.bind(local(7000)).unwrap();
         let mut buffer = [0; 8];
         if kind == Kind::Stream {
             first.listen(1).unwrap();
         }
         first.close();
-        let second = Socket::new(&stack, kind).unwrap();
+        let second = Socket::new(&stack, ME, kind).unwrap();
         assert_eq!(second.bind(local(7000)), Ok(()), "{kind:?}");
         assert!(first.receive(&mut buffer, false).is_err() && first.accept().is_err());
     }
@@ -309,7 +370,7 @@ fn changes_are_counted_when_something_may_be_done() {
     drop(caller);
     assert_ne!(accepted.changes().count(), before);
     let before = listener.changes().count();
-    let caller = Socket::new(&stack, Kind::Stream).unwrap();
+    let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
     let _ = caller.connect(listener.local());
     assert_ne!(listener.changes().count(), before);
 }

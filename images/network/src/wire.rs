@@ -17,10 +17,12 @@ const MAX_LOOPED: usize = 64;
 const MOST_SKIPPED: usize = 64;
 /// IPv4, as a frame's header calls it.
 const IPV4: [u8; 2] = [8, 0];
-/// TCP, as a packet's header calls it, and two of its flags.
+/// TCP, as a packet's header calls it, and three of its flags; UDP.
 const TCP: u8 = 6;
 const SYN: u8 = 2;
+const RST: u8 = 4;
 const ACK: u8 = 16;
+const UDP: u8 = 17;
 /// Where a packet's header says from whom it comes and to whom it goes.
 const SOURCE: usize = 12;
 const DESTINATION: usize = 16;
@@ -46,6 +48,27 @@ enum Staged {
     Arrived(usize),
 }
 
+/// From whom a packet comes, and to whom it goes.
+#[derive(Clone, Copy)]
+pub struct Ends {
+    pub from: SocketAddrV4,
+    pub to: SocketAddrV4,
+}
+
+/// What a packet is about.
+pub enum About {
+    /// It calls for a connection.
+    Call(Ends),
+    /// It breaks one.
+    Reset,
+    /// It belongs to one otherwise.
+    Segment(Ends),
+    /// UDP.
+    Datagram(Ends),
+    /// Anything else.
+    Other,
+}
+
 /// Whether a packet for this address stays on the node.
 pub fn is_own(address: Ipv4Addr) -> bool {
     address.is_loopback() || address == Ipv4Addr::from(outside::ADDRESS)
@@ -55,6 +78,23 @@ pub fn is_own(address: Ipv4Addr) -> bool {
 fn address(packet: &[u8], at: usize) -> Option<Ipv4Addr> {
     let octets: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
     Some(octets.into())
+}
+
+/// What a packet is about, as far as it says so.
+fn about(packet: &[u8]) -> Option<About> {
+    let segment = packet.get(usize::from(packet.first()? & 15) * 4..)?;
+    let port = |at: usize| Some(u16::from_be_bytes([*segment.get(at)?, *segment.get(at + 1)?]));
+    let end = |at, port| Some(SocketAddrV4::new(address(packet, at)?, port));
+    let ends = Ends { from: end(SOURCE, port(0)?)?, to: end(DESTINATION, port(2)?)? };
+    Some(match *packet.get(9)? {
+        TCP => match segment.get(13)? & (SYN | RST | ACK) {
+            SYN => About::Call(ends),
+            flags if flags & RST != 0 => About::Reset,
+            _ => About::Segment(ends),
+        },
+        UDP => About::Datagram(ends),
+        _ => About::Other,
+    })
 }
 
 impl Wire {
@@ -73,6 +113,14 @@ impl Wire {
     /// Whether there is anything beyond the node.
     pub fn has_card(&self) -> bool {
         self.card.is_some()
+    }
+
+    /// Whether this address is the node's.
+    pub fn has_address(&self, address: Ipv4Addr) -> bool {
+        match self.has_card() {
+            true => is_own(address),
+            false => address.is_loopback(),
+        }
     }
 
     /// Whether a packet waits to be taken.
@@ -109,17 +157,9 @@ impl Wire {
         }
     }
 
-    /// From whom and to whom the staged packet calls for a connection, if it does.
-    pub fn call(&self) -> Option<(SocketAddrV4, SocketAddrV4)> {
-        let packet = self.staged();
-        let segment = packet.get(usize::from(packet.first()? & 15) * 4..)?;
-        let port = |at: usize| Some(u16::from_be_bytes([*segment.get(at)?, *segment.get(at + 1)?]));
-        let calls = packet.get(9) == Some(&TCP) && segment.get(13)? & (SYN | ACK) == SYN;
-        let end = |at, port| Some(SocketAddrV4::new(address(packet, at)?, port));
-        if !calls {
-            return None;
-        }
-        Some((end(SOURCE, port(0)?)?, end(DESTINATION, port(2)?)?))
+    /// What the staged packet is about.
+    pub fn about(&self) -> About {
+        about(self.staged()).unwrap_or(About::Other)
     }
 
     /// Takes the staged packet for nobody.

@@ -43,7 +43,8 @@ impl Network {
     fn start(&self, card: Option<Box<dyn Card>>) -> Arc<Stack> {
         let stack = Stack::new(
             card,
-            RandomState::new().hash_one(0),
+            // Its keys are the system's random numbers.
+            || RandomState::new().hash_one(0),
             runtime::untouched_memory(),
             runtime::clock::now_ns,
         );
@@ -138,13 +139,23 @@ impl OpenSocket {
     pub fn is_stream(&self) -> bool {
         self.socket.kind() == Kind::Stream
     }
+
+    /// Closes it before it is dropped, whoever is about to use it.
+    pub fn close(&self) {
+        self.linger();
+        self.socket.close();
+    }
+
+    /// To linger for no time is to break the connection.
+    fn linger(&self) {
+        if self.linger.load(Relaxed) == 1 {
+            self.socket.abort();
+        }
+    }
 }
 
 impl Drop for OpenSocket {
     fn drop(&mut self) {
-        // To linger for no time is to break the connection.
-        if self.linger.load(Relaxed) == 1 {
-            self.socket.abort();
-        }
+        self.linger();
     }
 }

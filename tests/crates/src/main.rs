@@ -1,5 +1,6 @@
 //! A node image with programs that use well-known crates, and sockets.
 
+mod edges;
 mod events;
 mod http;
 mod outside;
@@ -21,6 +22,8 @@ fn main() {
         program!("outside", outside::call),
         program!("waiting", waiting::in_every_way),
         program!("thief", waiting::thief),
+        program!("greedy", edges::greedy),
+        program!("lingers", edges::lingers),
     ])
 }
 

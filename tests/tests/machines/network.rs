@@ -324,6 +324,20 @@ fn a_descriptor_is_its_activitys_alone() {
 }
 
 #[test]
+fn an_activity_that_takes_all_it_can_leaves_others_theirs() {
+    let machine = Machine::up_with("crates-node", "[clusters.a]\nnodes = 1\n");
+    for _ in 0..2 {
+        assert_eq!(machine.run(2, &["greedy"]), "the other one has 20 sockets more\n");
+    }
+}
+
+#[test]
+fn a_connection_that_is_not_to_linger_breaks_when_its_activity_ends() {
+    let machine = Machine::up_with("crates-node", "[clusters.a]\nnodes = 1\n");
+    assert_eq!(machine.run(2, &["lingers"]), "it broke\n");
+}
+
+#[test]
 fn a_node_that_starts_again_is_reached_again() {
     let port = free_port();
     let description = format!(

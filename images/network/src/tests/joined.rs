@@ -1,26 +1,27 @@
 //! Two stacks, each the other's outside: a cable between their cards, which may
-//! lose frames.
+//! lose frames or be cut.
 //!
 //! Both have the same address. The cable exchanges where a packet comes from and
 //! where it goes to, which leaves every checksum as it is: so each takes the
 //! other one for whomever it called.
 
-use super::{Clock, read};
+use super::{Clock, ME, read};
 use crate::names::Lookup;
 use crate::{Kind, Shutdown, Socket, Stack};
 use kernel::errno::Errno;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use transport::ethernet::{Card, MAX_FRAME, outside};
 
+pub(super) const SECOND: u64 = 1_000_000_000;
 /// Most frames under way in one direction.
 const FRAMES: usize = 16;
 
 /// One direction of a cable.
-type Line = Arc<Mutex<VecDeque<Vec<u8>>>>;
+pub(super) type Line = Arc<Mutex<VecDeque<Vec<u8>>>>;
 
 /// One end of a cable.
 struct End {
@@ -28,6 +29,8 @@ struct End {
     receives: Line,
     /// Of so many frames one is lost; 0: none.
     one_lost_of: u64,
+    /// While this holds, all are.
+    is_cut: Arc<AtomicBool>,
     /// Whatever calls for a connection arrives twice, the second time when it has been answered.
     calls_twice: bool,
     again: Option<Vec<u8>>,
@@ -60,7 +63,7 @@ impl Card for End {
     }
 
     fn send(&mut self, frame: &[u8]) {
-        if !self.is_lost() {
+        if !self.is_lost() && !self.is_cut.load(Ordering::Relaxed) {
             let mut frame = frame.to_vec();
             if let Some(addresses) = frame.get_mut(26..34) {
                 addresses.rotate_left(4);
@@ -77,54 +80,81 @@ impl Card for End {
 }
 
 /// Two stacks on one clock, and the line to the first of them.
-struct World {
-    stacks: [Arc<Stack>; 2],
-    clock: Clock,
-    to_first: Line,
+pub(super) struct World {
+    pub stacks: [Arc<Stack>; 2],
+    pub clock: Clock,
+    pub to_first: Line,
+    pub to_second: Line,
+    pub is_cut: Arc<AtomicBool>,
     turns: AtomicUsize,
 }
 
 impl World {
-    fn new(one_lost_of: u64, seed: u64) -> Self {
+    pub fn new(one_lost_of: u64, seed: u64) -> Self {
         Self::with(one_lost_of, false, seed)
     }
 
     fn with(one_lost_of: u64, calls_twice: bool, seed: u64) -> Self {
         let lines = [Line::default(), Line::default()];
-        let clock = Clock::default();
+        let (clock, is_cut) = (Clock::default(), Arc::new(AtomicBool::new(false)));
         let stacks = [0, 1].map(|index| {
             let (sends, receives) = (lines[1 - index].clone(), lines[index].clone());
             let card = End {
                 sends,
                 receives,
                 one_lost_of,
+                is_cut: is_cut.clone(),
                 calls_twice,
                 again: None,
                 random: seed + 1 + index as u64,
             };
-            let reads = clock.clone();
-            Stack::new(Some(Box::new(card)), seed + index as u64, 1 << 30, move || reads.now())
+            let (reads, drawn) = (clock.clone(), AtomicU64::new(seed + index as u64));
+            let random = move || drawn.fetch_add(1 << 20, Ordering::Relaxed);
+            Stack::new(Some(Box::new(card)), random, 1 << 30, move || reads.now())
         });
-        Self { stacks, clock, to_first: lines[0].clone(), turns: AtomicUsize::new(0) }
+        let [to_first, to_second] = lines;
+        Self { stacks, clock, to_first, to_second, is_cut, turns: AtomicUsize::new(0) }
     }
 
     /// Moves what there is; if there is nothing, lets time pass until something is due.
-    fn turn(&self) {
-        let turns = self.turns.fetch_add(1, Ordering::Relaxed);
-        assert!(turns < 1_000_000, "what is waited for does not come");
-        let due = self.stacks.each_ref().map(|stack| stack.turn());
-        match due.into_iter().flatten().min() {
+    pub fn turn(&self) {
+        match self.move_on() {
             Some(at) => self.clock.to(at),
             None => assert!(self.to_first.lock().unwrap().is_empty(), "what comes is taken"),
         }
     }
 
+    /// Moves what there is, and says when something is due.
+    fn move_on(&self) -> Option<u64> {
+        let turns = self.turns.fetch_add(1, Ordering::Relaxed);
+        assert!(turns < 1_000_000, "what is waited for does not come");
+        let due = self.stacks.each_ref().map(|stack| stack.turn());
+        // What the second one has sent, the first one takes in its next turn.
+        let arrives = (!self.to_first.lock().unwrap().is_empty()).then(|| self.clock.now());
+        due.into_iter().chain([arrives]).flatten().min()
+    }
+
+    /// Lets so much time pass, and all happen that it brings.
+    pub fn pass(&self, seconds: u64) {
+        let until = self.clock.now() + seconds * SECOND;
+        while let Some(at) = self.move_on().filter(|&at| at < until) {
+            self.clock.to(at);
+        }
+        self.clock.to(until);
+        self.move_on();
+    }
+
+    /// Whether the cable is cut from now on.
+    pub fn cut(&self, cut: bool) {
+        self.is_cut.store(cut, Ordering::Relaxed);
+    }
+
     /// A listener of the second one, and a connection from the first one.
-    fn connect(&self) -> (Socket, Socket, Socket) {
-        let listener = Socket::new(&self.stacks[1], Kind::Stream).unwrap();
+    pub fn connect(&self) -> (Socket, Socket, Socket) {
+        let listener = Socket::new(&self.stacks[1], ME, Kind::Stream).unwrap();
         listener.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).unwrap();
         listener.listen(4).unwrap();
-        let caller = Socket::new(&self.stacks[0], Kind::Stream).unwrap();
+        let caller = Socket::new(&self.stacks[0], ME, Kind::Stream).unwrap();
         let to = SocketAddrV4::new(outside::GATEWAY.into(), 80);
         assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
         let accepted = loop {
@@ -185,7 +215,7 @@ fn who_calls_twice_for_a_connection_has_one() {
     drop((caller, accepted));
     (0..100).for_each(|_| world.turn());
     for _ in 0..5 {
-        let caller = Socket::new(&world.stacks[0], Kind::Stream).unwrap();
+        let caller = Socket::new(&world.stacks[0], ME, Kind::Stream).unwrap();
         let to = SocketAddrV4::new(outside::GATEWAY.into(), 80);
         assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
         let accepted = loop {
@@ -207,7 +237,7 @@ fn who_calls_twice_for_a_connection_has_one() {
 #[test]
 fn who_calls_a_port_that_nobody_has_is_refused() {
     let world = World::new(0, 3);
-    let caller = Socket::new(&world.stacks[0], Kind::Stream).unwrap();
+    let caller = Socket::new(&world.stacks[0], ME, Kind::Stream).unwrap();
     let to = SocketAddrV4::new(outside::GATEWAY.into(), 81);
     assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
     while caller.connected() == Err(Errno::AGAIN) {
@@ -219,7 +249,7 @@ fn who_calls_a_port_that_nobody_has_is_refused() {
 #[test]
 fn who_calls_and_is_not_answered_learns_it_in_time() {
     let world = World::new(1, 3);
-    let caller = Socket::new(&world.stacks[0], Kind::Stream).unwrap();
+    let caller = Socket::new(&world.stacks[0], ME, Kind::Stream).unwrap();
     let to = SocketAddrV4::new(outside::GATEWAY.into(), 80);
     assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
     while caller.connected() == Err(Errno::AGAIN) {
@@ -232,7 +262,7 @@ fn who_calls_and_is_not_answered_learns_it_in_time() {
 #[test]
 fn the_name_server_is_asked() {
     let world = World::new(0, 9);
-    let server = Socket::new(&world.stacks[1], Kind::Datagram).unwrap();
+    let server = Socket::new(&world.stacks[1], ME, Kind::Datagram).unwrap();
     server.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 53)).unwrap();
     let mut lookup = Lookup::new(&world.stacks[0], "www.example.org").unwrap();
     let mut question = [0; 512];
@@ -259,7 +289,17 @@ fn the_name_server_is_asked() {
     world.turn();
     assert_ne!(lookup.changes().count(), before);
     assert_eq!(lookup.addresses(), Ok(vec![Ipv4Addr::new(93, 184, 215, 14)]));
-    // Nobody answers the next one.
+    // Who knows the number of one question knows nothing of the next one's.
+    let known = (from.port(), [question[0], question[1]]);
+    let _next = Lookup::new(&world.stacks[0], "www.example.org").unwrap();
+    let next = loop {
+        world.turn();
+        if let Ok((_, from)) = server.receive(&mut question, false) {
+            break (from.unwrap().port(), [question[0], question[1]]);
+        }
+    };
+    assert!(known.0 != next.0 && known.1 != next.1);
+    // Nobody answers this one.
     drop(server);
     let mut lookup = Lookup::new(&world.stacks[0], "silence.example").unwrap();
     let given_up = loop {
@@ -286,7 +326,7 @@ fn datagram(from: Ipv4Addr, to: Ipv4Addr, port: u16) -> Vec<u8> {
 #[test]
 fn nobody_outside_passes_for_the_node_itself_or_reaches_its_loopback() {
     let world = World::new(0, 3);
-    let socket = Socket::new(&world.stacks[0], Kind::Datagram).unwrap();
+    let socket = Socket::new(&world.stacks[0], ME, Kind::Datagram).unwrap();
     socket.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 700)).unwrap();
     let (own, host) = (Ipv4Addr::from(outside::ADDRESS), Ipv4Addr::from(outside::GATEWAY));
     let mut buffer = [0; 10];

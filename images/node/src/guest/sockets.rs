@@ -152,7 +152,7 @@ impl Sockets for Node {
                 Carries::Streams => Kind::Stream,
                 Carries::Datagrams => Kind::Datagram,
             };
-            let socket = Socket::new(self.network.stack(), kind)?;
+            let socket = Socket::new(self.network.stack(), tag, kind)?;
             self.install(tag, Object::Socket(Arc::new(OpenSocket::new(socket))))
         })
     }
@@ -169,6 +169,8 @@ impl Sockets for Node {
         call(|| {
             let open = self.open_socket(tag, fd)?;
             let patience = open.patience(&open.receive_timeout_ns);
+            // Whoever cannot be taken goes on to wait.
+            self.descriptors.has_room(tag)?;
             let accepted =
                 self.patiently(tag, open.socket.changes(), patience, Errno::AGAIN, || open.socket.accept());
             let (socket, from) = accepted?;

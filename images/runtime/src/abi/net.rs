@@ -97,7 +97,8 @@ unsafe fn put_address(address: SocketAddr, target: *mut sockaddr, length: *mut s
 }
 
 /// A TCP or UDP socket of IPv4; SOCK_NONBLOCK in the kind makes it one whose calls do not wait, SOCK_CLOEXEC is kept.
-/// EAFNOSUPPORT for another family, IPv6 included; ESOCKTNOSUPPORT, EPROTONOSUPPORT for another kind or protocol.
+/// EAFNOSUPPORT for another family, IPv6 included; ESOCKTNOSUPPORT, EPROTONOSUPPORT for another kind or protocol;
+/// EMFILE: the activity has three quarters of the node's sockets, or 1024 descriptors; ENOBUFS, ENFILE: the node has no more.
 ///
 /// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
@@ -144,7 +145,7 @@ unsafe extern "C" fn sys_bind(fd: i32, name: *const sockaddr, length: socklen_t)
 }
 
 /// Takes connections, of which so many (at most 128) may wait to be accepted; one more is refused.
-/// EOPNOTSUPP for UDP, EINVAL for a socket that is connected.
+/// EOPNOTSUPP for UDP, EINVAL for a socket that is connected. EMFILE, ENOBUFS as of `sys_socket`.
 ///
 /// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
@@ -153,7 +154,7 @@ extern "C" fn sys_listen(fd: i32, backlog: i32) -> i32 {
 }
 
 /// The connection that has waited longest, as a descriptor. EAGAIN if there is none and the call does not wait;
-/// EINVAL for a socket that does not listen.
+/// EINVAL for a socket that does not listen. EMFILE, ENFILE as of `sys_socket`: whoever called goes on to wait.
 ///
 /// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
@@ -166,8 +167,9 @@ unsafe extern "C" fn sys_accept(fd: i32, name: *mut sockaddr, length: *mut sockl
     }))
 }
 
-/// Connects. ECONNREFUSED; ETIMEDOUT after 75 s; ENETUNREACH from a node without a way out; EINPROGRESS of one whose
-/// calls do not wait, EALREADY and EISCONN after that.
+/// Connects. ECONNREFUSED; ETIMEDOUT after 75 s; ENETUNREACH from a node without a way out; EINVAL from 127.0.0.1 to
+/// the outside; EINPROGRESS of one whose calls do not wait, EALREADY and EISCONN after that. One that failed may
+/// connect again. EMFILE, ENOBUFS as of `sys_socket`.
 ///
 /// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
@@ -296,7 +298,7 @@ unsafe extern "C" fn sys_recv(fd: i32, target: *mut u8, length: usize, flags: i3
     number(unsafe { receive(fd, target, length, flags) }.map(|(received, _)| received)) as isize
 }
 
-/// Receives as `sys_recv`, and says from whom.
+/// Receives as `sys_recv`, and says from whom, in no bytes if that is a connection that is over.
 ///
 /// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
@@ -309,15 +311,17 @@ unsafe extern "C" fn sys_recvfrom(
     name_length: *mut socklen_t,
 ) -> isize {
     // SAFETY: the caller's buffer.
-    let received = unsafe { receive(fd, target, length, flags) }.and_then(|(received, from)| {
-        let from = match from {
-            Some(from) => from,
-            None if name.is_null() => return Ok(received),
-            None => sockets().and_then(|(tag, sockets)| sockets.name(tag, fd, true))?,
-        };
-        // SAFETY: the caller's address.
-        unsafe { put_address(from, name, name_length) };
-        Ok(received)
+    let received = unsafe { receive(fd, target, length, flags) }.map(|(received, from)| {
+        // What was received is not lost for want of a name.
+        let peer = || sockets().and_then(|(tag, sockets)| sockets.name(tag, fd, true)).ok();
+        match from.or_else(|| if name.is_null() { None } else { peer() }) {
+            // SAFETY: the caller's address.
+            Some(from) => unsafe { put_address(from, name, name_length) },
+            None if name_length.is_null() => {}
+            // SAFETY: the caller's length.
+            None => unsafe { *name_length = 0 },
+        }
+        received
     });
     number(received) as isize
 }
@@ -375,7 +379,8 @@ unsafe fn value(option: SocketOption, value: *const c_void, length: socklen_t) -
     }
 }
 
-/// Changes a setting: SO_RCVTIMEO, SO_SNDTIMEO, SO_REUSEADDR (as if it always were on), SO_KEEPALIVE, SO_BROADCAST,
+/// Changes a setting: SO_RCVTIMEO, SO_SNDTIMEO, SO_REUSEADDR (as if it always were on), SO_KEEPALIVE
+/// (ETIMEDOUT: after two hours of silence, nine questions 75 s apart were not answered), SO_BROADCAST,
 /// SO_LINGER (of no time: closing breaks the connection; of more: closing does not wait), TCP_NODELAY, IP_TTL.
 /// ENOPROTOOPT for any other.
 ///
