@@ -11,6 +11,7 @@
 //! * [`boot`]: one VM to `main`; [`bare`]: the image that it is compared with.
 //! * [`machine`]: `up`, memory, idleness, what peers cost.
 //! * [`clock`]: how far the clocks of VMs are from each other.
+//! * [`sleep`]: how late a sleep ends.
 //! * [`messages`]: round trips between VMs.
 //! * [`pipes`]: bulk through pipes.
 //! * [`distance`]: what messages cost at a distance, of what they shall.
@@ -33,6 +34,7 @@ mod pipes;
 mod report;
 mod ring;
 mod rivals;
+mod sleep;
 mod talkers;
 mod threads;
 mod usage;
@@ -73,13 +75,14 @@ impl Bench {
 type Part = (&'static str, fn(&mut Bench) -> Result<()>);
 
 /// What is measured if nobody says what.
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     ("image", image::sizes),
     ("ring", ring::host_threads),
     ("boot", boot::one_vm),
     ("up", machine::up),
     ("idle", machine::idle),
     ("clock", clock::agreement),
+    ("sleep", sleep::lateness),
     ("messages", messages::round_trips),
     ("pipes", pipes::bulk),
     ("distance", distance::ratios),

@@ -84,9 +84,11 @@ impl World {
     /// Asks for something that may be there.
     fn ask_sense(&mut self, choice: u8, input: &mut Input<'_>) {
         let path = |input: &mut Input<'_>| PATHS[usize::from(input.byte()) % PATHS.len()].as_bytes();
+        let name =
+            |input: &mut Input<'_>| path(input).rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         let handle = self.handles[usize::from(input.byte()) % self.handles.len()];
         let data = vec![choice; input.length(MAX_DATA + 1)];
-        let request = match choice % 20 {
+        let request = match choice % 22 {
             0 | 1 => {
                 let flags = OpenFlags::from_bits_retain(input.byte());
                 Request::Open { path: path(input), flags, mode: 0o644 }
@@ -108,6 +110,8 @@ impl World {
             16 => Request::Canonical { path: path(input) },
             17 => Request::Lock { handle, holder: input.byte().into(), exclusive: choice & 128 != 0 },
             18 => Request::Unlock { handle, holder: input.byte().into() },
+            19 => Request::OpenIn { directory: handle, name: name(input) },
+            20 => Request::RemoveIn { directory: handle, name: name(input) },
             _ => Request::Rename { from: path(input), to: path(input) },
         };
         self.ask(request, input);

@@ -70,7 +70,7 @@ pub struct New {
 #[command(after_help = "Examples:
   cyanea build                                    the crate in the current folder
   cyanea build ../hello --bin server
-  cyanea build -- --features fast --locked        behind --, arguments of cargo's
+  cyanea build -- --features fast --locked        behind --, arguments of cargo's, in the crate's folder
 
 Each binary becomes an image, target/cyanea/NAME, which a machine file names as its nodes' and which
 carries the program NAME. For the first one, Rust's standard library is built as well, which takes a

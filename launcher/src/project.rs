@@ -7,9 +7,9 @@ use crate::progress::Shown;
 use crate::up::{bring_up, end_on_signals, report_deaths};
 use anyhow::{Result, bail};
 use orchestration::control;
-use orchestration::machine::{Options, StartError};
+use orchestration::machine::{Machine, Options, StartError};
 use orchestration::machine_file::MachineFile;
-use orchestration::project::{self, Built, Package, Tree};
+use orchestration::project::{self, Package, Tree};
 use orchestration::session::{Interrupt, SessionError, Stop};
 use orchestration::state_directory::StateDirectory;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,9 @@ pub fn create(new: &New) -> Result<u8> {
 }
 
 pub fn build(build: &Build) -> Result<u8> {
-    let package = Package::read(&build.folder)?;
-    for built in project::build(&Tree::find()?, &package, build.bin.as_deref(), &build.cargo)? {
+    let tree = Tree::find()?;
+    let package = Package::read(&tree, &build.folder)?;
+    for built in project::build(&tree, &package, build.bin.as_deref(), &build.cargo)? {
         println!("{}: {}", built.name, shown(&built.image).display());
     }
     Ok(0)
@@ -47,7 +48,8 @@ pub fn is_folder(program: &str) -> bool {
     program.contains('/') || matches!(program, "." | "..")
 }
 
-/// Builds a crate and runs its program on a machine of its own, which ends with it.
+/// Builds a crate and runs its program on a machine of its own, which ends with
+/// it. What would be refused after the build is refused before it.
 pub fn run(target: &Target, bin: Option<&str>, run: control::Run) -> Result<u8> {
     // One that the environment names is meant for other commands.
     let of_others = std::env::var("CYANEA_MACHINE").ok();
@@ -57,28 +59,36 @@ pub fn run(target: &Target, bin: Option<&str>, run: control::Run) -> Result<u8> 
              images carry"
         );
     }
-    let package = Package::read(Path::new(&run.program))?;
+    run.check()?;
+    let tree = Tree::find()?;
+    let package = Package::read(&tree, Path::new(&run.program))?;
     let binary = package.binary(bin)?;
-    let built = project::build(&Tree::find()?, &package, Some(&binary.name), &[])?;
     // One that calls `node::main` itself carries programs of other names.
-    match (built.first(), binary.is_node) {
-        (Some(built), false) => run_on_own_machine(&package, built, run),
-        (_, _) => bail!(
+    if binary.is_node {
+        bail!(
             "{} is a node image with programs of its own choice; `cyanea up` a machine with it, then run them",
             binary.name
-        ),
+        );
     }
+    let file = machine(&package, package.image(binary))?;
+    let state = StateDirectory::locate()?;
+    let options = Options::new(state.folder(&file.name).logs());
+    Machine::check(&file, &options)?;
+    project::build(&tree, &package, Some(&binary.name), &[])?;
+    run_on_own_machine(&file, &state, options, control::Run { program: binary.name.clone(), ..run })
 }
 
-fn run_on_own_machine(package: &Package, built: &Built, run: control::Run) -> Result<u8> {
-    let file = machine(package, built)?;
-    let state = StateDirectory::locate()?;
+fn run_on_own_machine(
+    file: &MachineFile,
+    state: &StateDirectory,
+    options: Options,
+    run: control::Run,
+) -> Result<u8> {
     let folder = state.folder(&file.name);
     let interrupt = Interrupt::default();
     end_on_signals(interrupt.clone())?;
     let shown = Shown::new();
-    let options = Options::new(folder.logs());
-    let up = bring_up(&file, &state, options, &shown, &interrupt);
+    let up = bring_up(file, state, options, &shown, &interrupt);
     shown.finish();
     let (session, calibrated) = match up {
         Ok(up) => up,
@@ -94,7 +104,6 @@ fn run_on_own_machine(package: &Package, built: &Built, run: control::Run) -> Re
         eprintln!("{warning}");
     }
     report_deaths(session.machine());
-    let run = control::Run { program: built.name.clone(), ..run };
     let code = client::run_program(&Target { machine: Some(file.name.clone()) }, run);
     let interrupted = interrupt.is_triggered();
     session.end(Stop::Interrupted);
@@ -104,14 +113,14 @@ fn run_on_own_machine(package: &Package, built: &Built, run: control::Run) -> Re
 }
 
 /// The crate's machine, with this image, under a name that nobody else has.
-fn machine(package: &Package, built: &Built) -> Result<MachineFile> {
+fn machine(package: &Package, image: PathBuf) -> Result<MachineFile> {
     let name = format!("run-{}", std::process::id());
     let file = match package.machine_file() {
         Some(path) => MachineFile::load(&path)?,
         None => MachineFile::parse(&package.manifest.with_file_name(project::MACHINE_FILE), MACHINE)?,
     };
     let mut file = file.named(&name).map_err(anyhow::Error::msg)?;
-    file.node_image = Some(built.image.clone());
+    file.node_image = Some(image);
     Ok(file)
 }
 

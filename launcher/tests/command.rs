@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use support::{fake_qemu, idle_images, process_exists, wait_until};
+use support::{executable, fake_qemu, idle_images, process_exists, wait_until};
 use tempfile::TempDir;
 
 /// A state directory, images, machine files, and the command on them.
@@ -291,4 +291,41 @@ fn the_doctor_looks_at_everything() {
     let output = bench.run(&["doctor", "--images", "/nonexistent"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stdout).unwrap().contains("MEND  images"));
+}
+
+/// A search path with a compiler for VMs on it, and nothing else.
+fn path_without_cargo(folder: &std::path::Path) -> PathBuf {
+    let (path, sysroot) = (folder.join("path"), folder.join("sysroot"));
+    for file in ["lib/rustlib/src/rust/library/std/Cargo.toml", "lib/rustlib/none/bin/rust-lld"] {
+        fs::create_dir_all(sysroot.join(file).parent().unwrap()).unwrap();
+        executable(&sysroot.join(file), "");
+    }
+    fs::create_dir(&path).unwrap();
+    let says = format!("case $1 in --print) echo {:?} ;; *) echo host: none ;; esac", sysroot.display());
+    executable(&path.join("rustc"), &says);
+    for tool in ["dirname", "sed"] {
+        let there = ["/usr/bin", "/bin"].map(|folder| PathBuf::from(folder).join(tool));
+        let tool = there.iter().find(|file| file.exists()).unwrap();
+        std::os::unix::fs::symlink(tool, path.join(tool.file_name().unwrap())).unwrap();
+    }
+    path
+}
+
+#[test]
+fn a_missing_cargo_is_one_sentence() {
+    let bench = Bench::new();
+    let says = |words: &[&str]| {
+        let mut command = bench.command(words);
+        let output = command.env("PATH", bench.folder.path().join("path")).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    bench.says(&["new", "hello"]);
+    let path = path_without_cargo(bench.folder.path());
+    let sentence = "cargo is not on the PATH; install it with rustup or Debian's package cargo.";
+    assert!(says(&["doctor"]).contains(&format!("MEND  programs     {sentence}\n")));
+    assert_eq!(says(&["build", "hello"]), format!("cyanea: {sentence}\n"));
+    // It is no more than that.
+    executable(&path.join("cargo"), "exit 0");
+    assert!(says(&["doctor"]).contains("ok    programs     built by "));
 }

@@ -7,7 +7,7 @@
 pub mod elf;
 pub mod sample;
 
-use crate::machine_file::{MachineFile, Size};
+use crate::machine_file::{MachineFile, Size, VmPlan};
 use crate::project::Tree;
 use elf::{Shape, Unfit};
 use kernel::membership::Role;
@@ -131,24 +131,27 @@ impl Images {
 
     /// Refuses what the VMs of this machine cannot boot.
     pub fn check_for(&self, file: &MachineFile) -> Result<(), ImageError> {
-        let wanted =
-            [shape("node", &self.node)?.least_memory(), shape("utility", &self.utility)?.least_memory()];
-        let small =
-            |vm: &&crate::machine_file::VmPlan| vm.memory < wanted[usize::from(vm.role != Role::Node)];
-        let Some(vm) = file.vms.iter().find(small) else { return Ok(()) };
-        let (kind, table) = match vm.role {
-            Role::Utility(utility) => ("utility", utility.to_string()),
-            _ => ("node", "node".into()),
-        };
-        Err(ImageError::TooLarge {
-            kind,
-            path: self.of(vm.role).to_owned(),
-            vm: vm.name.clone(),
-            wanted: wanted[usize::from(vm.role != Role::Node)],
-            has: vm.memory,
-            table,
-        })
+        fits("node", &self.node, file)?;
+        self.check_utilities(file)
     }
+
+    /// Refuses what its activities of utilities cannot boot.
+    pub fn check_utilities(&self, file: &MachineFile) -> Result<(), ImageError> {
+        fits("utility", &self.utility, file)
+    }
+}
+
+/// Refuses what VMs of this kind cannot boot.
+fn fits(kind: &'static str, path: &Path, file: &MachineFile) -> Result<(), ImageError> {
+    let wanted = shape(kind, path)?.least_memory();
+    let is_small = |vm: &&VmPlan| (vm.role == Role::Node) == (kind == "node") && vm.memory < wanted;
+    let Some(vm) = file.vms.iter().find(is_small) else { return Ok(()) };
+    let table = match vm.role {
+        Role::Utility(utility) => utility.to_string(),
+        _ => kind.into(),
+    };
+    let (path, name) = (path.to_owned(), vm.name.clone());
+    Err(ImageError::TooLarge { kind, path, vm: name, wanted, has: vm.memory, table })
 }
 
 /// What the image in this file takes.

@@ -152,8 +152,8 @@ fn is_test(name: &str) -> bool {
     match name.split_once("::") {
         Some(("selftest", function)) => {
             let folder = root().join("images/runtime/examples");
-            [folder.join("selftest.rs"), folder.join("selftest/abi.rs")].iter().any(|file| {
-                let text = fs::read_to_string(file).unwrap_or_default();
+            ["selftest.rs", "selftest/abi.rs", "selftest/system.rs"].iter().any(|file| {
+                let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
                 text.contains(&format!("fn {function}()"))
             })
         }

@@ -37,7 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wordcount", &["cyanea"]),
     ("std-suite", &["cyanea"]),
     ("fuzz", &["transport", "ivshmem", "kernel", "utility", "orchestration"]),
-    ("bench", &["orchestration", "kernel", "transport"]),
+    ("bench", &["bench-same", "orchestration", "kernel", "transport"]),
     ("bench-image", &["bench-same", "cyanea", "node", "kernel", "runtime", "vm", "transport", "ivshmem"]),
     ("bench-linux", &["bench-same"]),
     ("bench-same", &[]),

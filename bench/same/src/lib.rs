@@ -2,13 +2,15 @@
 //! `std` alone, by the same compiler for the same processor.
 //!
 //! [`measure`] prints `name: number` lines. Numbers are nanoseconds of a loop, or
-//! of one switch or handoff; names that end in `-sum` are what a loop computed.
+//! of one switch, handoff or delay; names that end in `-sum` are what a loop computed.
 //!
 //! * [`loops`]: integers and floats, which call nothing.
+//! * [`sleeps`]: how late a sleep ends.
 //! * [`threads`]: two threads that take turns.
 #![deny(unsafe_code)]
 
 pub mod loops;
+pub mod sleeps;
 pub mod threads;
 
 use std::time::Instant;
@@ -16,11 +18,12 @@ use std::time::Instant;
 /// What is measured: a name, and what does it and returns its result or its time.
 type Way<T> = (&'static str, fn() -> T);
 const LOOPS: [Way<u64>; 2] = [("integer", loops::hashes), ("float", loops::planets)];
-const SWITCHES: [Way<f64>; 4] = [
+const SWITCHES: [Way<f64>; 5] = [
     ("yield", threads::yields),
     ("park", threads::parks),
     ("condvar", threads::condvar),
     ("channel", threads::channels),
+    ("sleep", sleeps::millisecond),
 ];
 
 /// Measures everything in turns. The first round only warms up.

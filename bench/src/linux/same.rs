@@ -1,6 +1,6 @@
 //! The very same source, `bench_same`, on a node of Cyanea and in a Linux VM: what
 //! loops take, which is the accelerator's affair, and what threads that take
-//! turns do, which is the system's.
+//! turns or sleep do, which is the system's.
 //!
 //! Both are started anew in every turn, each alone on the same processor. A
 //! turn's ratio is of the fastest rounds of its two halves, which stand next to
@@ -22,14 +22,16 @@ const ROUNDS: usize = 25;
 const MACHINE: &str = "name = \"bench\"\n[clusters.a]\nnodes = 1\n";
 
 /// What is measured: its name, what to call it, its unit (nanoseconds of which
-/// are so many), and the limit of its ratio.
-const WAYS: [(&str, &str, (&str, f64), f64); 6] = [
-    ("integer", "same source: loop of integers (SHA-256)", ("ms", 1e6), 1.05),
-    ("float", "same source: loop of floats (five bodies)", ("ms", 1e6), 1.05),
-    ("yield", "same source: context switch, yield", ("ns", 1.0), 0.5),
-    ("park", "same source: futex wake-up, unpark and park", ("ns", 1.0), 0.5),
-    ("condvar", "same source: futex wake-up, condition variable", ("ns", 1.0), 0.5),
-    ("channel", "same source: message through std\'s channel", ("ns", 1.0), 0.5),
+/// are so many), and the limit of its ratio, if there is one.
+type Way = (&'static str, &'static str, (&'static str, f64), Option<f64>);
+const WAYS: [Way; 7] = [
+    ("integer", "same source: loop of integers (SHA-256)", ("ms", 1e6), Some(1.05)),
+    ("float", "same source: loop of floats (five bodies)", ("ms", 1e6), Some(1.05)),
+    ("yield", "same source: context switch, yield", ("ns", 1.0), Some(0.5)),
+    ("park", "same source: futex wake-up, unpark and park", ("ns", 1.0), Some(0.5)),
+    ("condvar", "same source: futex wake-up, condition variable", ("ns", 1.0), Some(0.5)),
+    ("channel", "same source: message through std\'s channel", ("ns", 1.0), Some(0.5)),
+    ("sleep", "same source: lateness of a sleep of 1 ms", ("us", 1e3), None),
 ];
 /// Loops whose results must agree.
 const SUMS: [&str; 2] = ["integer-sum", "float-sum"];
@@ -56,11 +58,7 @@ fn line<'a>(output: &'a str, name: &str) -> Option<&'a str> {
     output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-fn report(
-    bench: &mut Bench,
-    &(name, title, (unit, nanoseconds), limit): &(&str, &str, (&str, f64), f64),
-    turns: &[(String, String)],
-) {
+fn report(bench: &mut Bench, &(name, title, (unit, nanoseconds), limit): &Way, turns: &[(String, String)]) {
     let fastest = |output: &str| numbers(output, name).into_iter().fold(f64::INFINITY, f64::min);
     let linux = median(turns.iter().map(|(_, linux)| fastest(linux)).collect()) / nanoseconds;
     let ratio = median(turns.iter().map(|(cyanea, linux)| fastest(cyanea) / fastest(linux)).collect());

@@ -144,9 +144,12 @@ impl Activities {
             }
             // Whoever of it waits for a message or for room ends too.
             activity.stop();
+        }
+        // Before the report, for whoever it goes to may be long in answering.
+        runtime::thread::cancel(activity.tag);
+        if is_first {
             block_on(self.report(activity, end));
         }
-        runtime::thread::cancel(activity.tag);
     }
 
     /// Ends an activity from outside. Its threads end at their next call or

@@ -29,8 +29,15 @@ pub enum Object {
     Counter(Arc<Counter>),
 }
 
-/// A descriptor's activity, and what it stands for.
-type Owned = (u64, Object);
+/// A descriptor.
+struct Owned {
+    /// Its activity.
+    owner: u64,
+    /// What it stands for.
+    object: Object,
+    /// Whether it is marked to be closed by `exec`, of which there is none.
+    closes_on_exec: bool,
+}
 
 #[derive(Default)]
 struct Table {
@@ -54,13 +61,13 @@ impl Table {
         if place == self.places.len() {
             self.places.push(None);
         }
-        self.places[place] = Some((tag, object));
+        self.places[place] = Some(Owned { owner: tag, object, closes_on_exec: false });
         *self.counts.entry(tag).or_default() += 1;
         Ok(place)
     }
 
     fn take(&mut self, tag: u64, place: usize) -> Option<Object> {
-        let (_, object) = self.places.get_mut(place)?.take_if(|(owner, _)| *owner == tag)?;
+        let Owned { object, .. } = self.places.get_mut(place)?.take_if(|one| one.owner == tag)?;
         if let Entry::Occupied(mut count) = self.counts.entry(tag) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -101,10 +108,25 @@ impl Descriptors {
 
     /// What a descriptor of activity `tag` stands for.
     pub fn get(&self, tag: u64, descriptor: i32) -> Result<Object, Errno> {
-        match held(&self.open).places.get(slot(descriptor)?) {
-            Some(Some((owner, object))) if *owner == tag => Ok(object.clone()),
+        self.look(tag, descriptor, |one| one.object.clone())
+    }
+
+    /// What `look` makes of a descriptor of activity `tag`.
+    fn look<T>(&self, tag: u64, descriptor: i32, look: impl FnOnce(&mut Owned) -> T) -> Result<T, Errno> {
+        match held(&self.open).places.get_mut(slot(descriptor)?) {
+            Some(Some(one)) if one.owner == tag => Ok(look(one)),
             _ => Err(Errno::BADF),
         }
+    }
+
+    /// Whether `exec` would close a descriptor.
+    pub fn closes_on_exec(&self, tag: u64, descriptor: i32) -> Result<bool, Errno> {
+        self.look(tag, descriptor, |one| one.closes_on_exec)
+    }
+
+    /// Changes that.
+    pub fn close_on_exec(&self, tag: u64, descriptor: i32, closes: bool) -> Result<(), Errno> {
+        self.look(tag, descriptor, |one| one.closes_on_exec = closes)
     }
 
     /// A second descriptor for the same.

@@ -12,7 +12,7 @@ use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
 use kernel::protocol::files::{
-    DATA_HEAD, Entry, FileKind, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status, data_in,
+    DATA_HEAD, Entry, Handle, MAX_DATA, OpenFlags, Reply, Request, Response, Status, data_in,
 };
 use kernel::protocol::{decode, encode};
 use std::pin::pin;
@@ -45,6 +45,13 @@ pub struct OpenFile {
     locked: AtomicBool,
 }
 
+/// A directory whose content is being removed, and what of it is left: names,
+/// and whether what they name has been emptied.
+struct Level {
+    directory: OpenFile,
+    left: Vec<(Vec<u8>, bool)>,
+}
+
 /// How a descriptor is wanted.
 pub struct Mode {
     /// As the utility has it.
@@ -75,20 +82,26 @@ impl Files {
     pub fn open(&self, tag: u64, path: &[u8], mode: Mode) -> Result<i32, Errno> {
         let path = absolute(path);
         let request = Request::Open { path: &path, flags: mode.flags, mode: mode.permissions };
-        let handle = self.ask(&request, |reply| match reply {
+        let mut file = self.opened(&request)?;
+        (file.flags, file.append) = (mode.flags, mode.append);
+        self.descriptors.install(tag, Object::File(Arc::new(file)))
+    }
+
+    /// What a request opens, to be read.
+    fn opened(&self, request: &Request<'_>) -> Result<OpenFile, Errno> {
+        let handle = self.ask(request, |reply| match reply {
             Reply::Opened { handle, .. } => Some(handle),
             _ => None,
         })?;
-        let file = OpenFile {
+        Ok(OpenFile {
             messenger: self.messenger.clone(),
             handle,
-            flags: mode.flags,
-            append: mode.append,
+            flags: OpenFlags::READ,
+            append: false,
             position: Mutex::new(0),
             holder: self.next_holder.fetch_add(1, Ordering::Relaxed),
             locked: AtomicBool::new(false),
-        };
-        self.descriptors.install(tag, Object::File(Arc::new(file)))
+        })
     }
 
     /// The open file behind a descriptor of activity `tag`.
@@ -249,30 +262,46 @@ impl Files {
         self.done(&Request::SetStatus { path: &absolute(path), mode, modified_ns })
     }
 
-    /// Removes a directory with all that is below it.
-    pub fn remove_tree(&self, tag: u64, path: &[u8]) -> Result<(), Errno> {
-        // Each is looked at twice: before and after what is in it.
-        let mut waiting = vec![(absolute(path), false)];
-        while let Some((directory, emptied)) = waiting.pop() {
-            if emptied {
-                self.remove_directory(&directory)?;
+    /// Removes a directory with all that is below it. It goes from one open
+    /// directory to the next and not along paths, so it follows no link that
+    /// somebody else puts in a directory's place meanwhile.
+    pub fn remove_tree(&self, path: &[u8]) -> Result<(), Errno> {
+        let path = absolute(path);
+        let (above, name) = parent_and_name(&path)?;
+        let flags = OpenFlags::READ | OpenFlags::DIRECTORY;
+        let above = self.opened(&Request::Open { path: above, flags, mode: 0 })?;
+        let tree = self.level(&above, name)?;
+        let mut levels = vec![Level { directory: above, left: vec![(name.to_vec(), true)] }, tree];
+        while let Some(Level { directory, left }) = levels.last_mut() {
+            let Some((name, emptied)) = left.pop() else {
+                levels.pop();
                 continue;
-            }
-            let entries = self.names_at(tag, &directory)?;
-            waiting.push((directory.clone(), true));
-            for Entry { name, kind, .. } in entries {
-                let inner = [&directory[..], b"/", &name].concat();
-                match kind {
-                    FileKind::Directory => waiting.push((inner, false)),
-                    FileKind::Regular | FileKind::Link => match self.unlink(&inner) {
-                        // Somebody else removes it, too.
-                        Err(Errno::NOENT) => {}
-                        unlinked => unlinked?,
-                    },
-                }
+            };
+            match self.done(&Request::RemoveIn { directory: directory.handle, name: &name }) {
+                Err(Errno::NOTEMPTY) if !emptied => match self.level(directory, &name) {
+                    Ok(inner) => {
+                        left.push((name, true));
+                        levels.push(inner);
+                    }
+                    // It is something else by now.
+                    Err(Errno::NOTDIR) => left.push((name, false)),
+                    Err(Errno::NOENT) => {}
+                    Err(error) => return Err(error),
+                },
+                // Somebody else removes it, too.
+                Err(Errno::NOENT) => {}
+                removed => removed?,
             }
         }
         Ok(())
+    }
+
+    /// A directory in an open one, and what is in it.
+    fn level(&self, directory: &OpenFile, name: &[u8]) -> Result<Level, Errno> {
+        let directory = self.opened(&Request::OpenIn { directory: directory.handle, name })?;
+        let entries = self.entries(directory.handle)?;
+        let left = entries.into_iter().map(|Entry { name, .. }| (name, false)).collect();
+        Ok(Level { directory, left })
     }
 
     /// All names in the directory at `path`.
@@ -286,7 +315,10 @@ impl Files {
 
     /// All names in an open directory.
     pub fn names(&self, tag: u64, descriptor: i32) -> Result<Vec<Entry>, Errno> {
-        let handle = self.file(tag, descriptor)?.handle;
+        self.entries(self.file(tag, descriptor)?.handle)
+    }
+
+    fn entries(&self, handle: Handle) -> Result<Vec<Entry>, Errno> {
         let mut all = Vec::new();
         let mut cookie = Some(0);
         while let Some(at) = cookie {
@@ -385,6 +417,14 @@ fn as_bytes(reply: Reply<'_>) -> Option<Vec<u8>> {
         Reply::Data(bytes) => Some(bytes.to_vec()),
         _ => None,
     }
+}
+
+/// The path of the directory in which a path's last name stands, and that name.
+fn parent_and_name(path: &[u8]) -> Result<(&[u8], &[u8]), Errno> {
+    let slash = |byte: &u8| *byte == b'/';
+    let end = path.iter().rposition(|byte| !slash(byte)).ok_or(Errno::BUSY)? + 1;
+    let start = path[..end].iter().rposition(slash).map_or(0, |at| at + 1);
+    Ok((&path[..start], &path[start..end]))
 }
 
 /// The path from the root: every activity's working directory is `/`.

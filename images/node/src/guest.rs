@@ -10,7 +10,7 @@ mod sockets;
 use crate::activities::Activities;
 use crate::activity::Activity;
 use crate::console::ConsoleLocks;
-use crate::descriptors::{Descriptors, Object};
+use crate::descriptors::{Descriptors, FIRST_DESCRIPTOR, Object};
 use crate::faults;
 use crate::files::{Files, From, Mode};
 use crate::sockets::Network;
@@ -182,6 +182,22 @@ impl System for Node {
         call(|| self.descriptors.duplicate(tag, fd))
     }
 
+    fn closes_on_exec(&self, tag: u64, fd: i32) -> Result<bool> {
+        call(|| match fd {
+            0..FIRST_DESCRIPTOR => Ok(false),
+            _ => self.descriptors.closes_on_exec(tag, fd),
+        })
+    }
+
+    fn close_on_exec(&self, tag: u64, fd: i32, closes: bool) -> Result<()> {
+        call(|| match fd {
+            // The console's are the same for all activities.
+            0..FIRST_DESCRIPTOR if closes => Err(Errno::NOSYS),
+            0..FIRST_DESCRIPTOR => Ok(()),
+            _ => self.descriptors.close_on_exec(tag, fd, closes),
+        })
+    }
+
     fn sockets(&self) -> &dyn Sockets {
         self
     }
@@ -223,15 +239,17 @@ fn file_kind(kind: FileKind) -> runtime::system::FileKind {
 }
 
 fn file_status(status: Status) -> FileStatus {
+    // Later ones no program can set, but another VM can write.
+    let modified = i64::try_from(status.modified_ns).unwrap_or(i64::MAX);
     FileStatus {
         kind: file_kind(status.kind),
         size: status.size,
         mode: status.mode.into(),
         number: status.inode.into(),
         names: status.links.into(),
-        accessed: status.modified_ns as i64,
-        modified: status.modified_ns as i64,
-        changed: status.modified_ns as i64,
+        accessed: modified,
+        modified,
+        changed: modified,
     }
 }
 

@@ -19,10 +19,10 @@
 
 use crate::boot;
 use crate::processor::critical::Locked;
-use crate::processor::{apic, features};
+use crate::processor::{apic, cores, features, traps};
 use core::arch::x86_64::{_mm_lfence, _rdtsc};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicU64, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 /// Nanoseconds for which the TSC is measured.
 const MEASURE: u32 = 1_000_000;
@@ -42,6 +42,8 @@ const QUICK: u64 = 1000;
 
 /// A scale is nanoseconds per TSC tick, times 2 to this.
 const SCALE_BITS: u32 = 40;
+/// A time that is ahead by so many nanoseconds of what was expected has jumped.
+const JUMP_NS: u64 = 20_000;
 /// Ticks for which a map goes on that ended before there was another one.
 pub const LONGER: u64 = 1 << 20;
 
@@ -172,6 +174,25 @@ static LATCH: Latch = Latch {
 /// Who steers the clock.
 static STEERED: Locked<Option<&'static dyn Steer>> = Locked::new(None);
 
+/// How often the time has jumped ahead.
+static JUMPS: AtomicU32 = AtomicU32::new(0);
+
+/// How often the time has jumped ahead: a timer that was set before, for what is
+/// now earlier, comes too late.
+pub fn jumps() -> u32 {
+    JUMPS.load(Acquire)
+}
+
+/// Makes this the map in place of `old`, from the tick `now` on. After a jump
+/// all cores are interrupted, this one as well, to set their timers anew.
+fn follow(old: &Map, new: Map, now: u64) {
+    LATCH.set(new);
+    if new.at(now) > old.at(now).saturating_add(JUMP_NS) {
+        JUMPS.fetch_add(1, Release);
+        (0..cores::count()).for_each(|core| apic::interrupt(core, traps::LOOK));
+    }
+}
+
 /// Asks for the map that follows, if the newest has ended: a tick and the map for it.
 #[cold]
 #[inline(never)]
@@ -181,7 +202,7 @@ fn next_map() -> (u64, Map) {
         // Another core may have asked meanwhile.
         if let Some(steered) = steered.filter(|_| now >= map.until) {
             let longer = Map { until: now.saturating_add(LONGER), ..map };
-            LATCH.set(steered.map(now, map.at(map.until)).unwrap_or(longer));
+            follow(&map, steered.map(now, map.at(map.until)).unwrap_or(longer), now);
         }
         let map = LATCH.map();
         // Whoever is put away here for long shows the map's last moment.
@@ -248,7 +269,7 @@ pub fn steer(by: &'static dyn Steer) {
         LATCH.set(Map { until: ticks().min(old.until), ..old });
         fence(SeqCst);
         let now = ticks();
-        LATCH.set(by.map(now, old.at(now.min(old.until))).unwrap_or(old));
+        follow(&old, by.map(now, old.at(now.min(old.until))).unwrap_or(old), now);
         *steered = Some(by);
     });
 }

@@ -94,19 +94,42 @@ pub(crate) fn is_activitys() -> bool {
 /// on it. Returns if there is no memory for a stack.
 pub(crate) fn end_activity(fault: &mut Fault) {
     let Ok(stack) = Stack::new(LAST_STACK) else { return };
-    let section = critical::enter();
-    // Interrupts stay off until the thread is on its new stack.
-    core::mem::forget(section);
     let place = (stack.top - size_of::<Fault>()) & !15;
     let fault = core::mem::replace(fault, Fault::new(Kind::Abort, Backtrace::default()));
     // SAFETY: within the page of the new stack that is mapped already; nobody else has the stack.
     unsafe { (place as *mut Fault).write(fault) };
-    // From here on it is within a call of the OS.
+    // SAFETY: the fault lies at `place`.
+    unsafe { leave_code(stack, tell, place) }
+}
+
+/// Ends the calling thread, which an interrupt has taken out of its code, as
+/// any other ends: it may hold what [`crate::thread::at_end`] frees. Without
+/// memory for another stack it ends at once, and that stays held.
+pub(crate) fn end_interrupted() -> ! {
+    let Ok(stack) = Stack::new(LAST_STACK) else { scheduler::end() };
+    let top = stack.top & !15;
+    // SAFETY: `end` asks for nothing at the top of its stack.
+    unsafe { leave_code(stack, end, top) }
+}
+
+extern "C" fn end(_top: usize) -> ! {
+    crate::thread::end()
+}
+
+/// Has the calling thread leave its code for `function`, on another stack and
+/// within a call of the OS.
+///
+/// # Safety
+/// What `function` looks for is at `top`, which is a multiple of 16 within the stack.
+unsafe fn leave_code(stack: Stack, function: unsafe extern "C" fn(usize) -> !, top: usize) -> ! {
+    let section = critical::enter();
+    // Interrupts stay off until the thread is on its new stack.
+    core::mem::forget(section);
     scheduler::with_current(|own| own.calls.store(own.calls.load(Relaxed) + 1, Relaxed));
     scheduler::keep_last_stack(stack);
-    // SAFETY: interrupts are off; `tell` begins on a fresh stack of the running
-    // thread, with the fault above it, and does not return.
-    unsafe { traps::resume(&TrapFrame::at(tell, place), &FloatState::fresh()) }
+    // SAFETY: interrupts are off; `function` begins on a fresh stack of the
+    // running thread, with what it looks for above it, and does not return.
+    unsafe { traps::resume(&TrapFrame::at(function, top), &FloatState::fresh()) }
 }
 
 /// Tells the OS above of an activity's fault.
@@ -144,7 +167,9 @@ pub(crate) fn abort() -> ! {
 /// Every thread of the calling thread's activity waits for another one.
 pub(crate) fn deadlock() -> ! {
     let mut fault = Fault::new(Kind::Deadlock, here());
-    for (thread, address, frame) in deadlock::where_others_wait(MOST_OTHERS) {
+    let mut places = [(0, 0, 0); MOST_OTHERS];
+    let count = deadlock::where_others_wait(&mut places);
+    for &(thread, address, frame) in &places[..count] {
         let mut backtrace = Backtrace::default();
         backtrace.push(address);
         backtrace.walk(frame, paging::read, paging::is_code);

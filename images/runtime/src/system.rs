@@ -69,7 +69,7 @@ pub struct FileStatus {
     pub number: u64,
     /// Names that stand for it.
     pub names: u64,
-    /// When it was last read.
+    /// When it was last read, in nanoseconds since 1970; so are the others.
     pub accessed: i64,
     /// When it was last written.
     pub modified: i64,
@@ -166,6 +166,16 @@ pub trait System: Sync {
 
     /// A second descriptor of the same open file.
     fn dup(&self, tag: u64, fd: i32) -> Result<i32, Errno> {
+        Err(Errno::BAD_DESCRIPTOR)
+    }
+
+    /// Whether a descriptor is marked to be closed by `exec`, of which there is none.
+    fn closes_on_exec(&self, tag: u64, fd: i32) -> Result<bool, Errno> {
+        Err(Errno::BAD_DESCRIPTOR)
+    }
+
+    /// Changes that.
+    fn close_on_exec(&self, tag: u64, fd: i32, closes: bool) -> Result<(), Errno> {
         Err(Errno::BAD_DESCRIPTOR)
     }
 

@@ -119,8 +119,7 @@ pub fn end() -> ! {
     scheduler::end()
 }
 
-/// What a thread does last that ends by [`end`], [`cancel`] or [`within_call`],
-/// but for one that is ended while it computes.
+/// What a thread does last that ends by [`end`], [`cancel`] or [`within_call`].
 static AT_END: Locked<Option<fn()>> = Locked::new(None);
 
 /// Has every thread that ends without returning call `hook` last.

@@ -29,7 +29,7 @@ const ROUND_TICKS: u64 = 200_000;
 const GOOD_NS: u64 = 1_000;
 /// Exchanges before the VM is ready, at most.
 const TRIES: u32 = 2;
-/// The wait between them: what is asked sooner the launcher does not answer.
+/// The wait between them: what kept the launcher from answering may have passed.
 const PAUSE_NS: u64 = 600_000;
 /// The first wait for the next exchange while the offset is not known well; it doubles.
 const SOON_NS: u64 = 2_000_000;

@@ -1,10 +1,13 @@
 //! The launcher's part in the machine's clock: it keeps the timeline, and
 //! answers VMs that ask for the host's ticks (protocol.md C2, C3, C4).
 
+mod allowance;
+
 use crate::clock::HostClock;
 use crate::machine::Machine;
 use crate::machine_file::VmPlan;
 use crate::sys;
+use allowance::Allowance;
 use kernel::clock::exchange::{Answerer, ROUNDS};
 use kernel::clock::keeper::Keeper;
 use kernel::clock::line::frequency;
@@ -22,9 +25,9 @@ use transport::memory::SharedMemory;
 
 /// How long the next ask of an exchange is awaited: many times a round's length.
 const PATIENCE: Duration = Duration::from_micros(50);
-/// A VM that asks for another exchange sooner than this gets none: whatever it
-/// does, the launcher's thread stays free for others.
-const PAUSE: Duration = Duration::from_micros(500);
+/// Exchanges with all VMs together take at most one in so many parts of the
+/// thread's time in the long run, however they ask and answer.
+const SHARE: u32 = 2;
 /// The least time between the two readings that the timeline begins with: so it
 /// begins with a rate that is exact to some millionths.
 const BASE_NS: u64 = 10_000_000;
@@ -35,8 +38,26 @@ struct Line {
     words: SharedMemory,
     /// Where the VM runs.
     processors: Vec<usize>,
-    /// When the last exchange ended.
-    last: Option<Instant>,
+    /// How long exchanges with it may still take.
+    allowance: Allowance,
+}
+
+impl Line {
+    /// With one of so many VMs, which runs on these processors.
+    fn new(words: SharedMemory, processors: Vec<usize>, vms: u32) -> Self {
+        Self { words, processors, allowance: Allowance::new(SHARE * vms) }
+    }
+
+    /// Answers the asks of an exchange, if the VM has not used up what it may
+    /// take of the thread's time.
+    fn exchange(&mut self, mut now: impl FnMut() -> Instant) {
+        let begun = now();
+        if self.allowance.is_left(begun) {
+            let _aside = Aside::step(&self.processors);
+            answer(&self.words, &mut now);
+            self.allowance.take(now() - begun);
+        }
+    }
 }
 
 /// Serves the pipe of the clock.
@@ -47,9 +68,9 @@ pub struct ClockService {
 impl ClockService {
     /// Serves the VMs of a machine.
     pub fn new(machine: &Machine) -> Self {
+        let vms = machine.file().vms.len() as u32;
         let line = |(peer, _): (Peer, &VmPlan)| {
-            let words = machine.exchange_words(peer)?;
-            Some((peer, Line { words, processors: machine.processors(peer).to_vec(), last: None }))
+            Some((peer, Line::new(machine.exchange_words(peer)?, machine.processors(peer).to_vec(), vms)))
         };
         Self { lines: Mutex::new(machine.file().peers().filter_map(line).collect()) }
     }
@@ -63,12 +84,7 @@ impl Service for ClockService {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         match lines.get_mut(&request.from.peer) {
             None => return Outcome::Refuse(Refusal::NoSuchPipe),
-            Some(line) if line.last.is_some_and(|last| last.elapsed() < PAUSE) => {}
-            Some(line) => {
-                let _aside = Aside::step(&line.processors);
-                answer(&line.words);
-                line.last = Some(Instant::now());
-            }
+            Some(line) => line.exchange(Instant::now),
         }
         Outcome::reply(Vec::new())
     }
@@ -100,13 +116,13 @@ impl Drop for Aside {
 }
 
 /// Answers the asks of one exchange.
-fn answer(words: &SharedMemory) {
+fn answer(words: &SharedMemory, mut now: impl FnMut() -> Instant) {
     let Some(mut answerer) = Answerer::new(words.clone()) else { return };
-    let (mut rounds, mut last) = (0, Instant::now());
-    while rounds < ROUNDS && last.elapsed() < PATIENCE {
+    let (mut rounds, mut last) = (0, now());
+    while rounds < ROUNDS && now().saturating_duration_since(last) < PATIENCE {
         if answerer.answer(sys::ticks) {
             rounds += 1;
-            last = Instant::now();
+            last = now();
         }
         std::hint::spin_loop();
     }
@@ -153,5 +169,56 @@ pub fn status(page: &Page) -> monitor::Clock {
         hertz: frequency(timeline.line(ticks).0.scale),
         rounds: 0,
         contradictions: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::allowance::AT_ONCE;
+    use super::*;
+    use kernel::clock::exchange::{Asker, EXCHANGE_BYTES};
+    use std::cell::Cell;
+
+    /// What a look at the clock takes.
+    const STEP: Duration = Duration::from_micros(1);
+
+    /// Two VMs ask for an exchange whenever they can, and then ask as late as
+    /// they may; a third one wants one now and then. In a time of the test's own.
+    #[test]
+    fn vms_that_ask_without_end_leave_half_of_the_time_to_others() {
+        let words = [(); 3].map(|()| SharedMemory::heap(EXCHANGE_BYTES));
+        let mut lines = words.clone().map(|words| Line::new(words, Vec::new(), 3));
+        let mut askers = words.map(|words| Asker::new(words, 1).unwrap());
+        let (start, passed) = (Instant::now(), Cell::new(Duration::ZERO));
+        let pass = |time| passed.set(passed.get() + time);
+        let (mut taken, mut asked) = (Duration::ZERO, Duration::ZERO);
+        while passed.get() < Duration::from_secs(10) {
+            for (line, asker) in lines.iter_mut().zip(&mut askers).take(2) {
+                let begun = passed.get();
+                asker.ask();
+                line.exchange(|| {
+                    pass(STEP);
+                    if passed.get() - asked >= PATIENCE - 4 * STEP {
+                        asked = passed.get();
+                        asker.ask();
+                    }
+                    start + passed.get()
+                });
+                // A look that does not lead to an exchange takes a step.
+                taken += passed.get() - begun - STEP;
+            }
+            // Its own work.
+            pass(3 * STEP);
+        }
+        let most = 2 * passed.get() / (3 * SHARE) + 2 * (AT_ONCE + PATIENCE * ROUNDS as u32);
+        assert!(taken < most, "{taken:?} of {:?}, at most {most:?}", passed.get());
+        // That is what they would be glad of.
+        assert!(taken > passed.get() / 4, "{taken:?} of {:?}", passed.get());
+        askers[2].ask();
+        lines[2].exchange(|| {
+            pass(PATIENCE / 2);
+            start + passed.get()
+        });
+        assert!(askers[2].answer().is_some(), "who has taken nothing is answered");
     }
 }

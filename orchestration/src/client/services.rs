@@ -8,7 +8,7 @@ use crate::control::{
 };
 use crate::distance::Calibration;
 use kernel::protocol::files::FileKind;
-use kernel::protocol::tasks::{Activity, End, Program};
+use kernel::protocol::tasks::{Activity, End};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,7 @@ fn failed(error: impl ToString) -> ServiceError {
 
 impl Services for Client {
     fn run(&self, run: &Run, replies: &Replies) -> Result<Outcome, ServiceError> {
-        let program = Program { name: run.program.clone(), arguments: run.arguments.clone() };
-        let started = self.start(program, run.activities).map_err(failed)?;
+        let started = self.start(run.program(), run.activities).map_err(failed)?;
         let take = |Output { index, fd, bytes }| {
             // Whether the client is gone is looked at below.
             let _ = replies.send(&Reply::Output { index, fd, bytes });

@@ -22,6 +22,7 @@ pub use server::{ControlServer, Replies};
 
 use crate::distance::Calibration;
 use crate::machine::MachineStatus;
+use kernel::protocol::tasks::Program;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,6 +90,21 @@ pub struct Run {
     pub arguments: Vec<String>,
     /// How many activities it has.
     pub activities: u16,
+}
+
+impl Run {
+    /// It, as `tasks` knows it.
+    pub fn program(&self) -> Program {
+        Program { name: self.program.clone(), arguments: self.arguments.clone() }
+    }
+
+    /// Whether `tasks` would refuse it, whatever the nodes carry.
+    ///
+    /// # Errors
+    /// Why.
+    pub fn check(&self) -> Result<(), ServiceError> {
+        self.program().check(self.activities).map_err(|refusal| ServiceError(refusal.to_string()))
+    }
 }
 
 /// One side of a copy.

@@ -110,6 +110,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Machine {
+    /// Whether a machine could be started, as far as that can be seen before
+    /// the image of its nodes is there.
+    ///
+    /// # Errors
+    /// What [`Machine::start`] would refuse.
+    pub fn check(file: &MachineFile, options: &Options) -> Result<(), StartError> {
+        options.images.clone().for_machine(file).check_utilities(file)?;
+        check_forwards(file)?;
+        host::check_qemu(&options.qemu)?;
+        Ok(())
+    }
+
     /// Starts a machine and returns when every VM is ready for work. If one
     /// dies or is not ready in time, everything is ended and the error says
     /// which and why.

@@ -1,10 +1,9 @@
 //! Makes the images of a crate's binaries.
 
-use super::{Package, ProjectError, Tree, unwritable};
+use super::{Binary, Package, ProjectError, Tree, unwritable};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// What the binary alone is compiled with: `node` is part of it though nothing
 /// names it, and `std` enters that instead of the binary's `main`.
@@ -33,40 +32,35 @@ pub fn build(
     if !package.has_node() {
         return Err(ProjectError::NoNode { package: package.name.clone(), node: tree.node() });
     }
-    tree.toolchain()?;
     let chosen = match only {
         Some(name) => vec![package.binary(Some(name))?],
         None => package.binaries.iter().collect(),
     };
-    chosen.into_iter().map(|binary| one(tree, package, (&binary.name, binary.is_node), more)).collect()
+    chosen.into_iter().map(|binary| one(tree, package, binary, more)).collect()
 }
 
-fn one(
-    tree: &Tree,
-    package: &Package,
-    (name, is_node): (&str, bool),
-    more: &[OsString],
-) -> Result<Built, ProjectError> {
-    let images = package.images();
+fn one(tree: &Tree, package: &Package, binary: &Binary, more: &[OsString]) -> Result<Built, ProjectError> {
+    let (name, images) = (&binary.name, package.images());
     fs::create_dir_all(&images).map_err(|error| unwritable(&images, error))?;
     // No binary can be called `build`, so no image is.
     let default = || images.join("build");
     let work = std::env::var_os("CYANEA_GUEST_TARGET_DIR").map_or_else(default, PathBuf::from);
-    let mut cargo = Command::new(tree.guest());
+    // As seen from here, and not from the crate's folder.
+    let work = std::path::absolute(&work).map_err(|error| unwritable(&work, error))?;
+    let mut cargo = tree.cargo(package.folder());
     cargo.args(["rustc", "--release", "--bin", name, "--manifest-path"]).arg(&package.manifest).args(more);
-    if !is_node {
+    if !binary.is_node {
         cargo.arg("--").args(BINARY);
     }
     cargo.env("CYANEA_GUEST_TARGET_DIR", &work);
     // Optimized across crates, `std` could enter the binary's own `main` all the same.
     cargo.env("CARGO_PROFILE_RELEASE_LTO", "false");
-    let status = cargo.stdin(Stdio::null()).status();
-    if !status.map_err(|error| ProjectError::NoCompiler(error.to_string()))?.success() {
-        return Err(ProjectError::Failed(name.into()));
+    if !cargo.status().map_err(|error| ProjectError::NoCompiler(error.to_string()))?.success() {
+        return Err(ProjectError::Failed(name.clone()));
     }
-    let image = images.join(name);
+    let image = package.image(binary);
     place(&work.join("x86_64-unknown-hermit/release").join(name), &image)?;
-    Ok(Built { name: name.into(), image })
+    Ok(Built { name: name.clone(), image })
 }
 
 /// Puts an image where it is easy to name. Running machines keep the one they

@@ -58,9 +58,6 @@ pub enum ProjectError {
     /// Its `Cargo.toml` is of a workspace alone.
     #[error("{} is a workspace and no crate; name the folder of one of its members", .0.display())]
     Workspace(PathBuf),
-    /// There is no Cargo.
-    #[error("cargo cannot be run: {0}; install Rust, from rustup.rs or as Debian's package cargo")]
-    NoCargo(io::Error),
     /// Cargo refuses its manifest.
     #[error("cargo does not take {}: {reason}", path.display())]
     Manifest {
@@ -101,7 +98,7 @@ pub enum ProjectError {
         /// Where that crate is.
         node: PathBuf,
     },
-    /// The compiler for VMs, or its linker, is missing.
+    /// The compiler for VMs, its linker, or Cargo, is missing.
     #[error("{0}")]
     NoCompiler(String),
     /// Cargo has said why.

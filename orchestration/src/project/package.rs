@@ -1,10 +1,9 @@
 //! What Cargo says of a crate.
 
-use super::{IMAGES, MACHINE_FILE, ProjectError};
+use super::tree::refusal;
+use super::{IMAGES, MACHINE_FILE, ProjectError, Tree};
 use serde::Deserialize;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// A crate with binaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,21 +64,23 @@ impl Package {
     /// The crate in a folder.
     ///
     /// # Errors
-    /// If there is none, or it has no binary.
-    pub fn read(folder: &Path) -> Result<Self, ProjectError> {
+    /// If there is none, it has no binary, or nothing to build it with.
+    pub fn read(tree: &Tree, folder: &Path) -> Result<Self, ProjectError> {
         let manifest = folder.join("Cargo.toml");
         if !manifest.is_file() {
             return Err(ProjectError::NoCrate(folder.to_owned()));
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let mut command = Command::new(cargo);
-        command.args(["metadata", "--format-version=1", "--no-deps", "--manifest-path"]).arg(&manifest);
-        let output = command.stdin(Stdio::null()).output().map_err(ProjectError::NoCargo)?;
-        if !output.status.success() {
-            let reason = first_error(&String::from_utf8_lossy(&output.stderr));
-            return Err(ProjectError::Manifest { path: manifest, reason });
+        let mut cargo = tree.cargo(folder);
+        cargo.args(["metadata", "--format-version=1", "--no-deps", "--manifest-path", "Cargo.toml"]);
+        let output = cargo.output().map_err(|error| ProjectError::NoCompiler(error.to_string()))?;
+        if output.status.success() {
+            return Self::described(&manifest, &output.stdout);
         }
-        Self::described(&manifest, &output.stdout)
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        Err(match refusal(&complaint) {
+            Some(refusal) => ProjectError::NoCompiler(refusal.into()),
+            None => ProjectError::Manifest { path: manifest, reason: first_error(&complaint) },
+        })
     }
 
     /// The crate of this manifest, as described by `cargo metadata`.
@@ -120,9 +121,19 @@ impl Package {
         self.has_node
     }
 
+    /// Where its `Cargo.toml` lies.
+    pub fn folder(&self) -> &Path {
+        self.manifest.parent().unwrap_or(&self.manifest)
+    }
+
     /// Where its images lie.
     pub fn images(&self) -> PathBuf {
         self.target.join(IMAGES)
+    }
+
+    /// Where the image of a binary lies once it is built.
+    pub fn image(&self, binary: &Binary) -> PathBuf {
+        self.images().join(&binary.name)
     }
 
     /// Its machine file, if it has one.
@@ -204,8 +215,9 @@ mod tests {
 
     #[test]
     fn what_is_no_crate_is_one_sentence() {
+        let tree = Tree::at(concat!(env!("CARGO_MANIFEST_DIR"), "/..").into()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let sentence = || Package::read(folder.path()).unwrap_err().to_string();
+        let sentence = || Package::read(&tree, folder.path()).unwrap_err().to_string();
         assert!(sentence().contains("it has no Cargo.toml; `cyanea new NAME` makes one"));
         std::fs::write(folder.path().join("Cargo.toml"), "[workspace]\nmembers = []\n").unwrap();
         assert!(sentence().ends_with("is a workspace and no crate; name the folder of one of its members"));

@@ -1,8 +1,8 @@
 //! A new crate: what is in it, and what it may be called.
 
 use super::{MACHINE_FILE, ProjectError, Tree, unwritable};
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 const MANIFEST: &str = include_str!("skeleton/Cargo.toml.in");
 const MAIN: &str = include_str!("skeleton/main.rs.in");
@@ -87,7 +87,7 @@ const TAKEN: &[&str] = &[
 ];
 
 /// Makes a new crate in `folder`, named like it, whose programs run on a
-/// machine of these sources.
+/// machine of these sources. If that fails, nothing of it is there.
 ///
 /// # Errors
 /// If the name will not do, something of that name is there, or it cannot be written.
@@ -97,17 +97,39 @@ pub fn create(tree: &Tree, folder: &Path) -> Result<(), ProjectError> {
     if folder.symlink_metadata().is_ok() {
         return Err(ProjectError::Exists(folder.to_owned()));
     }
-    let source = folder.join("src");
-    fs::create_dir_all(&source).map_err(|error| unwritable(&source, error))?;
-    let write = |path: &Path, text: &str| fs::write(path, text).map_err(|error| unwritable(path, error));
-    write(&folder.join("Cargo.toml"), &manifest(tree, name))?;
-    write(&source.join("main.rs"), MAIN)?;
-    write(&folder.join(MACHINE_FILE), &MACHINE.replace("@NAME@", name))?;
-    write(&folder.join(".gitignore"), "/target\n")?;
+    whole(folder, |fresh| write(tree, name, fresh))
+}
+
+/// Makes a folder, with those above it, whose content `fill` writes: all of it or nothing.
+fn whole(folder: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), ProjectError> {
+    // Under another name until it is complete. No crate's name begins with a dot.
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = folder.with_file_name(format!(".{name}.{}", std::process::id()));
+    let above = folder.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+    let missing: Vec<&Path> = above.take_while(|above| above.symlink_metadata().is_err()).collect();
+    let made =
+        fs::create_dir_all(&fresh).and_then(|()| fill(&fresh)).and_then(|()| fs::rename(&fresh, folder));
+    made.map_err(|error| {
+        let _ = fs::remove_dir_all(&fresh);
+        // Those in which somebody else has made something stay.
+        missing.iter().for_each(|above| drop(fs::remove_dir(above)));
+        unwritable(folder, error)
+    })
+}
+
+/// Writes what is in a new crate.
+fn write(tree: &Tree, name: &str, folder: &Path) -> io::Result<()> {
+    fs::create_dir(folder.join("src"))?;
+    fs::write(folder.join("Cargo.toml"), manifest(tree, name))?;
+    fs::write(folder.join("src/main.rs"), MAIN)?;
+    fs::write(folder.join(MACHINE_FILE), MACHINE.replace("@NAME@", name))?;
+    fs::write(folder.join(".gitignore"), "/target\n")?;
     // The versions that the system itself is built and tested with; Cargo drops
     // what is not needed. If they are not to be had, Cargo chooses.
-    let _ = fs::copy(tree.lock(), folder.join("Cargo.lock"));
-    Ok(())
+    match fs::read(tree.lock()) {
+        Ok(lock) => fs::write(folder.join("Cargo.lock"), lock),
+        Err(_) => Ok(()),
+    }
 }
 
 /// The manifest, with the paths of the sources as TOML has them.
@@ -149,7 +171,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("a \"quoted\" folder/hello");
         create(&tree(), &own).unwrap();
-        let package = super::super::Package::read(&own).unwrap();
+        let package = super::super::Package::read(&tree(), &own).unwrap();
         assert!(package.has_node() && package.binary(None).unwrap().name == "hello");
         let text = fs::read_to_string(package.machine_file().unwrap()).unwrap();
         let file = MachineFile::parse_for(Path::new("machine.toml"), &text, Some(Size(64 << 30))).unwrap();
@@ -157,6 +179,25 @@ mod tests {
         assert!(file.node_image.unwrap().ends_with("target/cyanea/hello"));
         let again = create(&tree(), &own).unwrap_err().to_string();
         assert!(again.ends_with("hello is there already; choose another name, or remove it"), "{again}");
+    }
+
+    #[test]
+    fn a_crate_is_there_as_a_whole_or_not_at_all() {
+        let place = tempfile::tempdir().unwrap();
+        let there = || place.path().read_dir().unwrap().count();
+        // So deep that not all of the files can have a path.
+        let most = 4095 - place.path().as_os_str().len() - "/hello/Cargo.toml".len();
+        let deep = place.path().join(format!("{}/{}", "x/".repeat(most / 2 - 1), &"yy"[..1 + most % 2]));
+        let sentence = create(&tree(), &deep.join("hello")).unwrap_err().to_string();
+        assert!(sentence.contains("hello cannot be written: "), "{sentence}");
+        assert_eq!(there(), 0);
+        // A disk that is full in the middle of it.
+        let full = |fresh: &Path| write(&tree(), "hello", fresh).and(Err(io::ErrorKind::StorageFull.into()));
+        fs::create_dir(place.path().join("kept")).unwrap();
+        for folder in ["hello", "kept/a/b/hello"] {
+            whole(&place.path().join(folder), full).unwrap_err();
+        }
+        assert!(there() == 1 && place.path().join("kept").read_dir().unwrap().next().is_none());
     }
 
     #[test]

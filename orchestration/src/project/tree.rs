@@ -60,6 +60,15 @@ impl Tree {
         self.root.join("scripts/guest")
     }
 
+    /// The same for a crate in this folder. It is called there, as a user would
+    /// call it, so that the crate's own settings (`.cargo/config.toml`) hold
+    /// wherever the caller is.
+    pub fn cargo(&self, folder: &Path) -> Command {
+        let mut cargo = Command::new(self.guest());
+        cargo.current_dir(folder).stdin(Stdio::null());
+        cargo
+    }
+
     /// Looks for what images are built with; what was found, a `KEY=VALUE` a line.
     ///
     /// # Errors
@@ -67,13 +76,17 @@ impl Tree {
     pub fn toolchain(&self) -> Result<String, ProjectError> {
         let output = Command::new(self.guest()).arg("--print").stdin(Stdio::null()).output();
         let output = output.map_err(|error| ProjectError::NoCompiler(error.to_string()))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() {
-            return Ok(text(&output.stdout));
+            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
         }
-        let refusal = text(&output.stderr);
-        Err(ProjectError::NoCompiler(refusal.strip_prefix("guest: ").unwrap_or(&refusal).into()))
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        Err(ProjectError::NoCompiler(refusal(&complaint).unwrap_or(&complaint).trim().into()))
     }
+}
+
+/// Why [`Tree::guest`] did not even call Cargo, if it did not.
+pub(super) fn refusal(complaint: &str) -> Option<&str> {
+    complaint.strip_prefix("guest: ").map(str::trim)
 }
 
 #[cfg(test)]

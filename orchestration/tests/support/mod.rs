@@ -71,13 +71,17 @@ pub fn idle_images(folder: &Path) -> PathBuf {
 /// A shell script in QEMU's place: `$line` is its whole argument list.
 pub fn fake_qemu(folder: &Path, version: &str, body: &str) -> PathBuf {
     let path = folder.join("fake-qemu");
-    let text = format!(
-        "#!/bin/sh\n[ \"$1\" = --version ] && {{ echo 'QEMU emulator version {version}'; exit 0; }}\n\
-         line=\"$*\"\n{body}\n"
+    let version = format!(
+        "[ \"$1\" = --version ] && {{ echo 'QEMU emulator version {version}'; exit 0; }}\nline=\"$*\""
     );
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&path, &format!("{version}\n{body}"));
     path
+}
+
+/// Writes a shell script.
+pub fn executable(path: &Path, body: &str) {
+    fs::write(path, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Waits until something holds.

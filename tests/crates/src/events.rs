@@ -14,6 +14,7 @@ use std::time::Duration;
 pub fn all() -> Outcome {
     counters();
     console_and_files()?;
+    marks()?;
     connections()?;
     names();
     println!("events: fine");
@@ -91,6 +92,31 @@ fn counters() {
     assert_eq!(write(fd, 1), 8);
     assert_eq!(reader.join().expect("it does not panic"), (Ok(1), (1, vec![abi::POLLIN])));
     close(fd);
+}
+
+/// What `exec` would close is kept and told, descriptor by descriptor.
+fn marks() -> Outcome {
+    // SAFETY: no memory is passed.
+    let control = |fd: i32, command: i32, argument: i32| unsafe { abi::fcntl(fd, command, argument) };
+    let file = std::fs::File::create("/marked")?;
+    let (fd, marked) = (file.as_raw_fd(), counter(0, abi::EFD_CLOEXEC));
+    assert_eq!((control(fd, abi::F_GETFD, 0), control(marked, abi::F_GETFD, 0)), (0, abi::FD_CLOEXEC));
+    assert_eq!(control(fd, abi::F_SETFD, abi::FD_CLOEXEC), 0);
+    assert_eq!(control(marked, abi::F_SETFD, 0), 0);
+    assert_eq!((control(fd, abi::F_GETFD, 0), control(marked, abi::F_GETFD, 0)), (abi::FD_CLOEXEC, 0));
+    let other = control(fd, abi::F_DUPFD, 0);
+    assert_eq!(control(other, abi::F_GETFD, 0), 0);
+    close(other);
+    // SAFETY: no memory is passed.
+    let socket = unsafe { abi::socket(abi::AF_INET, abi::SOCK_DGRAM | abi::SOCK_CLOEXEC, 0) };
+    assert_eq!(control(socket, abi::F_GETFD, 0), abi::FD_CLOEXEC);
+    close(socket);
+    close(marked);
+    assert_eq!(control(marked, abi::F_GETFD, 0), -abi::errno::EBADF);
+    assert_eq!((control(1, abi::F_GETFD, 0), control(1, abi::F_SETFD, 0)), (0, 0));
+    assert_eq!(control(1, abi::F_SETFD, abi::FD_CLOEXEC), -abi::errno::ENOSYS);
+    std::fs::remove_file("/marked")?;
+    Ok(())
 }
 
 fn console_and_files() -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::time::{Duration, SystemTime};
 
 /// A directory that is not empty, for which `std` has no kind on a node.
 const ENOTEMPTY: i32 = 39;
@@ -161,5 +162,43 @@ pub fn for_ever() -> std::io::Result<()> {
         fs::remove_file(&moved)?;
         println!("activity {me}: round {round}");
     }
+    Ok(())
+}
+
+/// Activity 0 removes a tree over and over; the other one puts a link to
+/// `/kept` in place of a directory in it, and back. What is kept stays.
+pub fn tree_and_link() -> std::io::Result<()> {
+    const ROUNDS: usize = 200;
+    let inner = "/tree/inner";
+    if cyanea::activity().index > 0 {
+        while !fs::exists("/enough")? {
+            // Whatever of it fails, for the tree is being removed.
+            let _ = cyanea::fs::rename(inner, "/aside");
+            let _ = cyanea::fs::symlink("/kept", inner);
+            let _ = fs::remove_file(inner);
+            let _ = cyanea::fs::rename("/aside", inner);
+        }
+        return Ok(());
+    }
+    fs::create_dir_all("/kept/below")?;
+    fs::write("/kept/file", "kept")?;
+    for round in 0..ROUNDS {
+        let made = fs::create_dir_all(format!("{inner}/deeper")).and_then(|()| fs::write("/tree/file", "x"));
+        let removed = cyanea::fs::remove_dir_all("/tree");
+        let kept = fs::exists("/kept/below")? && fs::exists("/kept/file")?;
+        assert!(kept, "round {round}: what the link leads to was removed; {made:?}, {removed:?}");
+    }
+    fs::write("/enough", "")?;
+    latest()
+}
+
+/// The latest time that a file can have been written.
+fn latest() -> std::io::Result<()> {
+    let latest = SystemTime::UNIX_EPOCH + Duration::from_nanos(i64::MAX as u64);
+    cyanea::fs::set_modified("/enough", latest)?;
+    assert_eq!(fs::metadata("/enough")?.modified()?, latest);
+    let refused = cyanea::fs::set_modified("/enough", latest + Duration::from_nanos(1));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+    println!("kept");
     Ok(())
 }

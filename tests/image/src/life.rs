@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Says who it is and what it was given.
@@ -75,6 +76,35 @@ pub fn computer() {
     }
 }
 
+/// What a thread of `leaver` has counted.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// Its `main` returns after a while; a thread of it counts on.
+pub fn leaver() {
+    std::thread::spawn(|| {
+        loop {
+            COUNT.fetch_add(1, Relaxed);
+        }
+    });
+    println!("here");
+    std::thread::sleep(Duration::from_millis(500));
+    println!("over");
+}
+
+/// On the same node: says when a thread of `leaver` counts no more.
+pub fn watcher() {
+    println!("watching");
+    let (mut last, mut looks) = (0, 0);
+    while looks < 5 {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = COUNT.load(Relaxed);
+        looks = if now > 0 && now == last { looks + 1 } else { 0 };
+        last = now;
+    }
+    println!("it is quiet");
+    sleeper();
+}
+
 /// Ends, in the way it is told, while it holds the locks of standard output and error.
 pub fn locker() {
     let mut out = std::io::stdout().lock();
@@ -85,6 +115,16 @@ pub fn locker() {
         Some("panic") if index == 0 => panic!("activity 0 panics with the locks held"),
         Some("exit") => std::process::exit(0),
         Some("wait") if index == 0 => std::process::exit(3),
+        Some("compute") if index == 0 => {
+            cyanea::send(1, &[]).expect("it waits for that");
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        Some("compute") if index == 1 => {
+            let _ = cyanea::receive();
+            std::process::exit(4)
+        }
         _ => drop(cyanea::receive()),
     }
 }

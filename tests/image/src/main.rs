@@ -19,6 +19,8 @@ fn main() {
     let own = [
         program!("hello", life::hello),
         program!("cores", cores::cores),
+        program!("leaver", life::leaver),
+        program!("watcher", life::watcher),
         program!("locker", life::locker),
         program!("panicker", life::panicker),
         program!("faulty", faults::faulty),
@@ -50,6 +52,7 @@ fn main() {
         program!("files-and-echo", files_and_echo),
         program!("filler", files::filler),
         program!("links", files::links),
+        program!("tree-and-link", files::tree_and_link),
         program!("count-under-lock", locks::count_under_lock),
         program!("hold-lock", locks::hold_lock),
         program!("want-lock", locks::want_lock),

@@ -119,3 +119,9 @@ fn links_of_the_machine_are_shown_and_those_to_files_copied_as_files() {
     machine.call(&["cp", "/links/inner/near", "host:again"]).well();
     assert_eq!(fs::read_to_string(machine.host.folder().join("again")).unwrap(), "content");
 }
+
+#[test]
+fn what_removes_a_tree_follows_no_link_that_takes_a_directorys_place() {
+    let machine = Machine::up(TWO_CLUSTERS);
+    assert_eq!(machine.run(2, &["tree-and-link"]), "kept\n");
+}

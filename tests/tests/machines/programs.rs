@@ -1,6 +1,7 @@
 //! Programs of every kind of end, and what they share.
 
 use rustix::process::Signal;
+use tests::command::signal_process;
 use tests::machine::{Machine, TWO_CLUSTERS};
 
 /// What a program wrote, line by line, in order of the lines.
@@ -157,11 +158,28 @@ fn a_reader_that_goes_away_ends_the_program() {
 #[test]
 fn who_ends_with_a_console_lock_held_leaves_it_to_the_next() {
     let machine = Machine::up(TWO_CLUSTERS);
-    for (way, code) in [("panic", 101), ("exit", 0), ("wait", 3), ("panic", 101)] {
+    for (way, code) in [("panic", 101), ("exit", 0), ("wait", 3), ("compute", 4), ("panic", 101)] {
         let ended = machine.call(&["run", "--activities", "4", "locker", way]);
         assert_eq!(ended.code(), Some(code), "{way}: {}", ended.err);
         goes_on(&machine);
         let refused = machine.call(&["run", "--activities", "4", "panicker"]);
         assert!(refused.err.contains("activity 0 panics on purpose"), "{way}: {}", refused.err);
     }
+}
+
+#[test]
+fn whose_main_has_returned_does_no_more_though_nobody_takes_note() {
+    let machine = Machine::up("[clusters.a]\nnodes = 1\n[clusters.b]\nnodes = 0\n");
+    let tasks = ["tasks-a0", "tasks-b0"].map(|vm| machine.qemu(vm));
+    let mut watcher = machine.start_program(1, &["watcher"]);
+    watcher.wait_for("watching\n");
+    let mut leaver = machine.start_program(1, &["leaver"]);
+    leaver.wait_for("here\n");
+    tasks.iter().for_each(|&qemu| signal_process(qemu, Signal::STOP));
+    leaver.wait_for("over\n");
+    watcher.wait_for("it is quiet\n");
+    tasks.iter().for_each(|&qemu| signal_process(qemu, Signal::CONT));
+    leaver.end().well();
+    watcher.signal(Signal::INT);
+    watcher.end();
 }

@@ -151,6 +151,70 @@ fn own_node(host: &Host, folder: &str) {
     assert_eq!(three.sentence(), "no program \"three\" on the nodes; there are: one, two, distance");
 }
 
+/// A crate's settings are its own; the toolchain is that of the system's sources.
+#[test]
+fn a_crate_is_built_alike_wherever_the_caller_is() {
+    let host = Host::new();
+    host.call(&["new", "settled"]).well();
+    let settings = |folder: &str, greeting: &str| {
+        let folder = host.folder().join(folder);
+        fs::create_dir_all(folder.join(".cargo")).unwrap();
+        fs::write(folder.join(".cargo/config.toml"), format!("[env]\nGREETING = {greeting:?}\n")).unwrap();
+        fs::write(folder.join("rust-toolchain.toml"), "[toolchain]\nchannel = \"1.0.0\"\n").unwrap();
+        folder
+    };
+    let own = settings("settled", "of the crate");
+    let elsewhere = settings("elsewhere", "of the caller");
+    fs::write(own.join("src/main.rs"), "fn main() {\n    println!(env!(\"GREETING\"));\n}\n").unwrap();
+    for (caller, folder) in [(host.folder(), "./settled"), (&elsewhere, "../settled"), (&own, ".")] {
+        let mut command = command(&host, &["run", folder]);
+        // A path of the caller's own is seen from there.
+        let images = root().join("target/guest").canonicalize().unwrap();
+        let images =
+            Path::new(&"../".repeat(caller.components().count() - 1)).join(images.strip_prefix("/").unwrap());
+        command.current_dir(caller).env("CYANEA_GUEST_TARGET_DIR", images);
+        assert_eq!(
+            Running::start(command).end_within(BUILDING).well(),
+            "of the crate\n",
+            "{}",
+            caller.display()
+        );
+    }
+}
+
+#[test]
+fn what_would_be_refused_is_not_built_first() {
+    let host = Host::new();
+    host.call(&["new", "early"]).well();
+    let file = |name: &str, text: &str| fs::write(host.folder().join("early").join(name), text).unwrap();
+    let refused = |words: &[&str]| {
+        let ended = call(&host, words);
+        assert!(!host.folder().join("early/target").exists(), "{}: it was built", ended.line);
+        complaint(&ended).to_owned()
+    };
+    // It could not even be built.
+    file("src/main.rs", "fn main() { nothing() }\n");
+    let many = refused(&["run", "--activities", "65", "./early"]);
+    assert_eq!(many, "a task force has 1 to 64 activities, not 65");
+    let long = refused(&["run", "./early", &"x".repeat(9000)]);
+    assert!(long.starts_with("the arguments have "), "{long}");
+    let qemu = {
+        let mut command = command(&host, &["run", "./early"]);
+        command.env("CYANEA_QEMU", "/nonexistent/qemu");
+        complaint(&Running::start(command).end()).to_owned()
+    };
+    assert!(qemu.starts_with("/nonexistent/qemu was not found; install QEMU"), "{qemu}");
+    file("machine.toml", "[clusters.a]\nnodes = 1\n[images]\nutility = \"nothing\"\n");
+    assert!(refused(&["run", "./early"]).starts_with("there is no utility image at "));
+    file("machine.toml", "[clusters.a]\nnode = 1\n");
+    let machine = refused(&["run", "./early"]);
+    assert!(machine.contains("machine.toml:2:1: there is no key `node` here"), "{machine}");
+    fs::remove_file(host.folder().join("early/machine.toml")).unwrap();
+    let manifest = fs::read_to_string(host.folder().join("early/Cargo.toml")).unwrap();
+    file("Cargo.toml", &(manifest + "\n[package.metadata.cyanea]\nnodes = [\"early\"]\n"));
+    assert!(refused(&["run", "./early"]).contains("is a node image with programs of its own choice"));
+}
+
 #[test]
 fn what_cannot_be_built_is_said() {
     let host = Host::new();

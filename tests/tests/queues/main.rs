@@ -16,6 +16,10 @@ mod clock {
     pub fn now_ns() -> u64 {
         crate::processor::STATE.with_borrow(|state| state.now)
     }
+
+    pub fn jumps() -> u32 {
+        crate::processor::STATE.with_borrow(|state| state.jumps)
+    }
 }
 
 /// What programs name in comments.
@@ -97,7 +101,7 @@ impl Vm {
                 self.queues.on_timer();
             }
             if called {
-                self.queues.set_timer();
+                self.queues.on_look();
             }
             if timer || called {
                 self.leave_interrupt();
@@ -241,7 +245,7 @@ fn no_core_is_idle_while_a_thread_is_ready() {
         });
         for _ in 0..STEPS {
             let core = random.below(cores as u64) as usize;
-            match random.below(12) {
+            match random.below(13) {
                 _ if !vm.online[core] => {
                     vm.online[core] = true;
                     on_core(core, || {
@@ -256,6 +260,7 @@ fn no_core_is_idle_while_a_thread_is_ready() {
                     vm.settle();
                     vm.check_settled();
                 }
+                6 => STATE.with_borrow_mut(|state| state.jump(random.below(1_000_000))),
                 _ => vm.act(core, &mut random),
             }
             vm.check();
@@ -375,4 +380,29 @@ fn what_a_running_thread_wakes_waits_a_moment_for_its_core() {
     vm.pass(PATIENCE);
     assert!(vm.interrupt(0) && vm.interrupt(1), "the idle core was not called");
     assert_eq!(vm.running().into_iter().flatten().count(), 2);
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_leaves_nobody_asleep() {
+    let mut vm = Vm::new(3);
+    for core in 0..3 {
+        vm.online[core] = true;
+        on_core(core, || {
+            if core > 0 {
+                vm.queues.join();
+            }
+            vm.queues.pick();
+            vm.spawn(Priority::Normal, None);
+            vm.queues.pick();
+        });
+    }
+    vm.settle();
+    // Two sleep for a second, which is over all at once.
+    for core in 1..3 {
+        on_core(core, || vm.sleep(Waiting::Sleep, Some(clock::now_ns() + 1_000_000_000)));
+    }
+    vm.pass(1000);
+    STATE.with_borrow_mut(|state| state.jump(1_000_000_000));
+    vm.settle();
+    assert_eq!(vm.running().into_iter().flatten().count(), 3, "somebody oversleeps");
 }

@@ -20,6 +20,7 @@ fn main() {
         program!("gap", gap),
         program!("bulk", bulk),
         program!("same", same),
+        program!("late", late),
     ])
 }
 
@@ -96,6 +97,14 @@ fn bulk() -> Result<(), Box<dyn std::error::Error>> {
 /// What is measured on Linux as well: `same ROUNDS`.
 fn same() {
     bench_same::measure(argument(0).parse().unwrap_or(1));
+}
+
+/// Sleeps: `late MILLISECONDS SLEEPS` prints by how many nanoseconds each was late.
+fn late() {
+    let [length, sleeps] = [0, 1].map(|index| argument(index).parse().unwrap_or(1));
+    for late in bench_same::sleeps::late(Duration::from_millis(length), sleeps as usize) {
+        println!("late: {late}");
+    }
 }
 
 /// Blocks in the pool that one VM fills while the other one empties them, both

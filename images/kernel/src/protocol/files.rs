@@ -248,6 +248,24 @@ pub enum Request<'a> {
         /// Who held it.
         holder: u64,
     },
+    /// Opens a directory by its name in an open one, to list it: no path is
+    /// walked and no link followed (NOTDIR). Answered by `Opened`.
+    OpenIn {
+        /// In which directory.
+        directory: Handle,
+        /// Under which name.
+        #[serde(borrow, with = "serde_bytes")]
+        name: &'a [u8],
+    },
+    /// Removes a name in an open directory, be it a file's, a link's or an empty
+    /// directory's; answered by `Done`.
+    RemoveIn {
+        /// In which directory.
+        directory: Handle,
+        /// Which name.
+        #[serde(borrow, with = "serde_bytes")]
+        name: &'a [u8],
+    },
 }
 
 /// What `files` answers.
@@ -255,7 +273,7 @@ pub enum Request<'a> {
 pub enum Reply<'a> {
     /// It is done.
     Done,
-    /// To `Open`.
+    /// To `Open` and `OpenIn`.
     Opened {
         /// The file, open.
         handle: Handle,

@@ -6,6 +6,7 @@
 
 use super::fault::Kind;
 use super::{Incarnation, Peer};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -28,6 +29,26 @@ pub struct Program {
     pub name: String,
     /// What `cyanea::args` gives it, without its own name.
     pub arguments: Vec<String>,
+}
+
+impl Program {
+    /// Whether a task force of so many activities may run it.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`].
+    pub fn check(&self, activities: u16) -> Result<(), Refusal> {
+        let length =
+            self.name.len() + self.arguments.iter().map(|argument| argument.len() + 1).sum::<usize>();
+        if length > MAX_ARGUMENTS {
+            let what = format!("the arguments have {length} bytes, at most {MAX_ARGUMENTS} can be passed");
+            return Err(Refusal::Invalid(what));
+        }
+        if !(1..=MAX_ACTIVITIES).contains(&activities) {
+            let what = format!("a task force has 1 to {MAX_ACTIVITIES} activities, not {activities}");
+            return Err(Refusal::Invalid(what));
+        }
+        Ok(())
+    }
 }
 
 /// What can be asked of `tasks`.

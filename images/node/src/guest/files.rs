@@ -38,10 +38,10 @@ fn set_len(files: &Files, tag: u64, path: &Path, size: u64) -> Result<(), Errno>
 }
 
 /// What `std` does with a link, it removes; with a file, it refuses.
-fn remove_dir_all(files: &Files, tag: u64, path: &Path) -> Result<(), Errno> {
+fn remove_dir_all(files: &Files, path: &Path) -> Result<(), Errno> {
     match files.link_status(bytes(path))?.kind {
         FileKind::Link => files.unlink(bytes(path)),
-        FileKind::Directory => files.remove_tree(tag, bytes(path)),
+        FileKind::Directory => files.remove_tree(bytes(path)),
         FileKind::Regular => Err(Errno::NOTDIR),
     }
 }
@@ -71,8 +71,9 @@ impl cyanea::FileCalls for Node {
 
     fn set_modified(&self, path: &Path, time: SystemTime) -> io::Result<()> {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let nanoseconds = u64::try_from(since.as_nanos()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        call(|_| self.files.set_status(bytes(path), None, Some(nanoseconds)))
+        // What can be told again: until the year 2262.
+        let nanoseconds = i64::try_from(since.as_nanos()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        call(|_| self.files.set_status(bytes(path), None, Some(nanoseconds.cast_unsigned())))
     }
 
     fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
@@ -81,7 +82,7 @@ impl cyanea::FileCalls for Node {
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        call(|tag| remove_dir_all(&self.files, tag, path))
+        call(|_| remove_dir_all(&self.files, path))
     }
 
     fn canonicalize(&self, of: &Path) -> io::Result<PathBuf> {

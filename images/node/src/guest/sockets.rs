@@ -261,7 +261,10 @@ impl Sockets for Node {
                 return Err(Errno::INVAL);
             }
             let (takes_one, waits_not) = (flags & abi::EFD_SEMAPHORE != 0, flags & abi::EFD_NONBLOCK != 0);
-            self.install(tag, Object::Counter(Arc::new(Counter::new(value, takes_one, waits_not))))
+            let counter = Counter::new(value, takes_one, waits_not);
+            let fd = self.install(tag, Object::Counter(Arc::new(counter)))?;
+            self.descriptors.close_on_exec(tag, fd, flags & abi::EFD_CLOEXEC != 0)?;
+            Ok(fd)
         })
     }
 

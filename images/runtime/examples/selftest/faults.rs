@@ -1,6 +1,7 @@
 //! What a fault of an activity's thread does: it ends that activity and nothing else.
 
-use crate::{LEAST, divide, execute_data, overflow, write_to};
+use crate::system::LEAST;
+use crate::{divide, execute_data, overflow, write_to};
 use runtime::fault::{Access, Fault, Kind, Place};
 use std::hint::black_box;
 use std::sync::{Arc, Condvar, Mutex, mpsc};
@@ -83,6 +84,11 @@ fn spoil() {
 
 /// Threads that wait for one another for good are found; others are let be.
 pub fn deadlocks() {
+    deadlocked();
+    only_waiting();
+}
+
+fn deadlocked() {
     let two = ends(7, || {
         let locks = Arc::new([Mutex::new(()), Mutex::new(())]);
         let theirs = locks.clone();
@@ -113,6 +119,9 @@ pub fn deadlocks() {
     ];
     let found: Vec<_> = alone.into_iter().map(|end| ends(7, end).map(|fault| fault.kind)).collect();
     assert_eq!(found, [Some(Kind::Deadlock); 3]);
+}
+
+fn only_waiting() {
     let none: [fn(); 4] = [
         || thread::park_timeout(Duration::from_millis(20)),
         || {

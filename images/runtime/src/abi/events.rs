@@ -5,7 +5,9 @@ use super::{number, small_number, status};
 use crate::system::Errno;
 use core::ffi::c_void;
 use core::time::Duration;
-use hermit_abi::{F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FIONBIO, O_NONBLOCK, POLLIN, pollfd};
+use hermit_abi::{
+    F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, FIONBIO, O_NONBLOCK, POLLIN, pollfd,
+};
 
 /// Waits for descriptors (POLLIN, POLLOUT; POLLHUP, POLLERR and POLLNVAL are always told): of how many there is
 /// something to tell. Files and the console never wait. -1 for an error, which `sys_errno` has: `std` knows no other.
@@ -63,8 +65,8 @@ unsafe extern "C" fn sys_ioctl(fd: i32, command: i32, argument: *mut c_void) -> 
     })
 }
 
-/// F_GETFL and F_SETFL know O_NONBLOCK, F_DUPFD is `sys_dup`; F_GETFD and F_SETFD say and change nothing, for there is
-/// no `exec` to close anything. ENOSYS for anything else.
+/// F_GETFL and F_SETFL know O_NONBLOCK, F_DUPFD is `sys_dup`; F_SETFD keeps FD_CLOEXEC for F_GETFD, and there is no
+/// `exec` that would close anything (ENOSYS for the console, whose descriptors belong to all). ENOSYS for anything else.
 ///
 /// Tested: crates::events
 #[unsafe(no_mangle)]
@@ -77,7 +79,8 @@ extern "C" fn sys_fcntl(fd: i32, command: i32, argument: i32) -> i32 {
                 Ok(if waits_not { O_NONBLOCK } else { 0 })
             }
             F_SETFL => system.sockets().set_nonblocking(tag, fd, argument & O_NONBLOCK != 0).map(|()| 0),
-            F_GETFD | F_SETFD => system.sockets().is_nonblocking(tag, fd).map(|_| 0),
+            F_GETFD => Ok(if system.closes_on_exec(tag, fd)? { FD_CLOEXEC } else { 0 }),
+            F_SETFD => system.close_on_exec(tag, fd, argument & FD_CLOEXEC != 0).map(|()| 0),
             F_DUPFD if argument <= 3 => system.dup(tag, fd),
             _ => Err(Errno::NOT_SUPPORTED),
         }

@@ -96,7 +96,7 @@ unsafe fn put_address(address: SocketAddr, target: *mut sockaddr, length: *mut s
     }
 }
 
-/// A TCP or UDP socket of IPv4; SOCK_NONBLOCK in the kind makes it one whose calls do not wait.
+/// A TCP or UDP socket of IPv4; SOCK_NONBLOCK in the kind makes it one whose calls do not wait, SOCK_CLOEXEC is kept.
 /// EAFNOSUPPORT for another family, IPv6 included; ESOCKTNOSUPPORT, EPROTONOSUPPORT for another kind or protocol;
 /// EMFILE: the activity has three quarters of the node's sockets, or 1024 descriptors; ENOBUFS, ENFILE: the node has no more.
 ///
@@ -122,6 +122,9 @@ extern "C" fn sys_socket(family: i32, kind: i32, protocol: i32) -> i32 {
         let fd = sockets.socket(tag, family, carries)?;
         if kind & abi::SOCK_NONBLOCK != 0 {
             sockets.set_nonblocking(tag, fd, true)?;
+        }
+        if kind & abi::SOCK_CLOEXEC != 0 {
+            above(Errno::NOT_SUPPORTED)?.1.close_on_exec(tag, fd, true)?;
         }
         Ok(fd)
     };

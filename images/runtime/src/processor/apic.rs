@@ -123,7 +123,7 @@ fn command(target: u32, command: u32) {
     }
 }
 
-/// Interrupts another core with `vector`.
+/// Interrupts a core with `vector`.
 pub fn interrupt(core: usize, vector: u8) {
     let _section = critical::enter();
     cores::note_call(core);

@@ -21,7 +21,6 @@ use super::list::Index;
 use super::queues::Queues;
 use super::scheduler::SCHEDULER;
 use super::thread::{Thread, ThreadId, Waiting};
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 impl Queues {
@@ -63,19 +62,20 @@ impl Queues {
     }
 }
 
-/// Where the other threads of the calling thread's activity wait, the first
-/// `most`: address and frame.
-pub fn where_others_wait(most: usize) -> Vec<(ThreadId, u64, u64)> {
+/// Where the other threads of the calling thread's activity wait: name, address
+/// and frame. Writes the first ones to `places`, for nothing is allocated under
+/// the scheduler's lock, and says how many those are.
+pub fn where_others_wait(places: &mut [(ThreadId, u64, u64)]) -> usize {
     SCHEDULER.with(|scheduler| {
-        let Some(own) = scheduler.current() else { return Vec::new() };
+        let Some(own) = scheduler.current() else { return 0 };
         let activity = scheduler.table.get(own).own.activity.load(Relaxed);
         let others = scheduler.table.of(activity).filter(|&index| index != own);
         let threads = others.map(|index| scheduler.table.get(index));
         let waiting = threads.filter(|thread| thread.waiting != Waiting::No);
-        let places = waiting.filter_map(|thread| {
+        let found = waiting.filter_map(|thread| {
             let (address, frame) = thread.context.whereabouts()?;
             Some((thread.own.id.load(Relaxed), address, frame))
         });
-        places.take(most).collect()
+        places.iter_mut().zip(found).map(|(place, found)| *place = found).count()
     })
 }

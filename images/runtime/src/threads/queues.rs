@@ -20,7 +20,8 @@
 //!   which ran others meanwhile has nothing to do any more. It goes on there,
 //!   before that core halts.
 //! * A core that is to look here is interrupted: to go on from its halt, to put
-//!   a more urgent thread first, or to begin a time slice. Nobody else is.
+//!   a more urgent thread first, or to begin a time slice; and all are when the
+//!   clock has jumped ahead, for their timers come too late. Nobody else is.
 
 use super::list::{Index, LinkKind, List};
 use super::thread::{NEVER, Table, Thread, Waiting};
@@ -52,8 +53,10 @@ pub struct CoreQueues {
     call_at: u64,
     /// Ended, not yet freed.
     pub ended: Option<Index>,
-    /// When the timer will interrupt.
+    /// When the timer will interrupt...
     armed: u64,
+    /// ...if the clock has jumped ahead no more often than this.
+    jumps: u32,
     /// It takes threads.
     online: bool,
     /// It ran others since the stand-in began to wait.
@@ -98,6 +101,7 @@ impl CoreQueues {
         call_at: NEVER,
         ended: None,
         armed: NEVER,
+        jumps: 0,
         online: false,
         ran: false,
     };
@@ -405,6 +409,16 @@ impl Queues {
             core.call_at = clock::now_ns() + PATIENCE;
         }
         core.call_at
+    }
+
+    /// This core is to look what it runs, and when its timer is due.
+    pub fn on_look(&mut self) {
+        let jumps = clock::jumps();
+        let core = self.own();
+        if core.jumps != jumps {
+            (core.jumps, core.armed) = (jumps, NEVER);
+        }
+        self.set_timer();
     }
 
     /// This core's timer has interrupted it.

@@ -23,17 +23,16 @@
 //!   on a stack of its own.
 
 use super::context::{self, Context};
-use super::list::Index;
 use super::queues::{Affinity, Queues};
 use super::stack::{self, Stack};
 use super::thread::{NEVER, Own, Priority, Thread, ThreadId, Waiting};
 use crate::clock;
+use crate::fault;
 use crate::processor::cores::{self, STACK_TOP};
 use crate::processor::critical::{self, Locked};
 use crate::processor::shootdown;
 use crate::processor::traps::{FloatState, TrapFrame};
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
@@ -188,7 +187,7 @@ fn wait(deadline: Option<u64>, what: impl FnOnce(&mut Queues) -> Option<Waiting>
     }
     if deadlocked {
         drop(section);
-        crate::fault::deadlock();
+        fault::deadlock();
     }
     next.map(|_| timed_out)
 }
@@ -217,8 +216,9 @@ pub fn wake_futex_quietly(address: usize, count: usize) -> usize {
 pub fn cancel(activity: u64) {
     let now = clock::now_ns();
     SCHEDULER.with(|scheduler| {
-        let threads: Vec<Index> = scheduler.table.of(activity).collect();
-        for index in threads {
+        let mut first = 0;
+        while let Some(index) = scheduler.table.next_of(activity, first) {
+            first = index + 1;
             let thread = scheduler.table.get_mut(index);
             if thread.own.cancelled.load(Relaxed) == NEVER {
                 thread.own.cancelled.store(now, Relaxed);
@@ -328,9 +328,9 @@ pub fn on_timer() {
     SCHEDULER.with(Queues::on_timer);
 }
 
-/// Another core has this one look: at what it runs, and for how long.
+/// This core is to look at what it runs, and for how long.
 pub fn on_look() {
-    SCHEDULER.with(Queues::set_timer);
+    SCHEDULER.with(Queues::on_look);
 }
 
 /// The end of an interrupt: goes on with another thread if it is more urgent
@@ -338,7 +338,7 @@ pub fn on_look() {
 pub fn leave_interrupt(frame: &TrapFrame, float: &FloatState) {
     let last_moment = with_current(|thread| thread.last_moment()).flatten();
     if last_moment.is_some_and(|moment| clock::now_ns() >= moment) {
-        end();
+        fault::end_interrupted();
     }
     let to = SCHEDULER.with(|scheduler| {
         if !scheduler.must_yield() {

@@ -269,6 +269,15 @@ impl Table {
             .map(|(_, i)| i)
     }
 
+    /// The first of them from `first` on, for whoever changes the table meanwhile.
+    pub fn next_of(&self, activity: u64, first: Index) -> Option<Index> {
+        let places = self.threads.iter().zip(0..).skip(first as usize);
+        let is_of = |thread: &Thread| thread.own.activity.load(Relaxed) == activity;
+        places
+            .filter_map(|(thread, index)| thread.as_deref().filter(|thread| is_of(thread)).map(|_| index))
+            .next()
+    }
+
     /// All threads and their places.
     pub fn all(&self) -> impl Iterator<Item = (Index, &Thread)> {
         (0..).zip(&self.threads).filter_map(|(index, thread)| Some((index, thread.as_deref()?)))

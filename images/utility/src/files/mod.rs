@@ -287,6 +287,8 @@ impl FileSystem {
                 self.lock(change, client, handle, (holder, exclusive))
             }
             Request::Unlock { handle, holder } => self.unlock(change, client, handle, holder),
+            Request::OpenIn { directory, name } => self.open_in(change, client, directory, name),
+            Request::RemoveIn { directory, name } => self.remove_in(change, directory, name, now_ns),
             _ => Err(Errno::NOSYS),
         }
     }

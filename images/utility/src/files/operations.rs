@@ -5,7 +5,7 @@
 
 use super::FileSystem;
 use super::inode::{Field, Inode};
-use super::path::{Last, Links, Place};
+use super::path::{Last, Links, Place, check_name};
 use crate::shared::tables::Change;
 use kernel::errno::Errno;
 use kernel::protocol::Incarnation;
@@ -171,13 +171,7 @@ impl FileSystem {
         if !inode.is_directory(change)? {
             return Err(Errno::NOTDIR);
         }
-        if inode.get(change, Field::Size) != 0 {
-            return Err(Errno::NOTEMPTY);
-        }
-        self.remove_name(change, place.directory, inode)?;
-        self.lost_its_name(change, inode);
-        place.directory.set(change, Field::Modified, now_ns);
-        Ok(Reply::Done)
+        self.remove(change, place.directory, inode, now_ns)
     }
 
     /// Removes the name of a file or of a link.
@@ -187,10 +181,56 @@ impl FileSystem {
         if inode.is_directory(change)? {
             return Err(Errno::ISDIR);
         }
-        self.remove_name(change, place.directory, inode)?;
+        self.remove(change, place.directory, inode, now_ns)
+    }
+
+    /// Removes the name of a file or link, or of an empty directory.
+    fn remove(&self, change: &mut Change<'_>, directory: Inode, inode: Inode, now_ns: u64) -> Outcome {
+        if inode.is_directory(change)? && inode.get(change, Field::Size) != 0 {
+            return Err(Errno::NOTEMPTY);
+        }
+        self.remove_name(change, directory, inode)?;
         self.lost_its_name(change, inode);
-        place.directory.set(change, Field::Modified, now_ns);
+        directory.set(change, Field::Modified, now_ns);
         Ok(Reply::Done)
+    }
+
+    /// An open directory, and what it has under a name.
+    fn named_in(&self, change: &Change<'_>, directory: Handle, name: &[u8]) -> Result<(Inode, Inode), Errno> {
+        let (directory, FileKind::Directory) = self.of_handle(change, directory)? else {
+            return Err(Errno::NOTDIR);
+        };
+        check_name(name)?;
+        let named = self.lookup(change, directory, name)?;
+        Ok((directory, named.ok_or(Errno::NOENT)?))
+    }
+
+    /// Opens a directory by its name in an open one.
+    pub(super) fn open_in(
+        &self,
+        change: &mut Change<'_>,
+        client: Incarnation,
+        directory: Handle,
+        name: &[u8],
+    ) -> Outcome {
+        let (_, inode) = self.named_in(change, directory, name)?;
+        if !inode.is_directory(change)? {
+            return Err(Errno::NOTDIR);
+        }
+        self.add_opening(change, inode, client)?;
+        Ok(Reply::Opened { handle: inode.handle(change), status: inode.status(change)? })
+    }
+
+    /// Removes a name in an open directory.
+    pub(super) fn remove_in(
+        &self,
+        change: &mut Change<'_>,
+        directory: Handle,
+        name: &[u8],
+        now_ns: u64,
+    ) -> Outcome {
+        let (directory, inode) = self.named_in(change, directory, name)?;
+        self.remove(change, directory, inode, now_ns)
     }
 
     /// Nothing names this inode any more; it goes unless it is open.

@@ -220,3 +220,13 @@ fn check_path(path: &[u8]) -> Result<(), Errno> {
         _ => Err(Errno::INVAL),
     }
 }
+
+/// Whether this is one name, and no path.
+pub(super) fn check_name(name: &[u8]) -> Result<(), Errno> {
+    match name {
+        b"" | b"." | b".." => Err(Errno::INVAL),
+        name if name.len() > MAX_NAME => Err(Errno::NAMETOOLONG),
+        name if name.contains(&b'/') || name.contains(&0) => Err(Errno::INVAL),
+        _ => Ok(()),
+    }
+}

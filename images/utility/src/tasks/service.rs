@@ -6,9 +6,7 @@ use super::table::Table;
 use futures_util::future::join_all;
 use kernel::membership::{Role, Utility};
 use kernel::messenger::{self, CallError, Later, Messenger, Outcome, Request, Service};
-use kernel::protocol::tasks::{
-    MAX_ACTIVITIES, MAX_ARGUMENTS, Program, Refusal, Reply, Response, TaskForceId,
-};
+use kernel::protocol::tasks::{Program, Refusal, Reply, Response, TaskForceId};
 use kernel::protocol::{Incarnation, Peer, Pipe, decode, encode, node, tasks};
 use kernel::waiters::Waiters;
 use std::sync::Arc;
@@ -79,17 +77,7 @@ impl Tasks {
         count: u16,
         output: (Peer, u64),
     ) -> Response {
-        let length = program.name.len() + program.arguments.iter().map(|a| a.len() + 1).sum::<usize>();
-        if length > MAX_ARGUMENTS {
-            return Err(Refusal::Invalid(format!(
-                "the arguments have {length} bytes, at most {MAX_ARGUMENTS} can be passed"
-            )));
-        }
-        if count == 0 || count > MAX_ACTIVITIES {
-            return Err(Refusal::Invalid(format!(
-                "a task force has 1 to {MAX_ACTIVITIES} activities, not {count}"
-            )));
-        }
+        program.check(count)?;
         let record = match self.table.created_by(creator, request) {
             Some(record) => record,
             None => {

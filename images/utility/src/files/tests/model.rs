@@ -144,7 +144,6 @@ impl Model {
 
     fn carry_out(&mut self, op: &Op) -> Result<Said, Errno> {
         match op {
-            Op::Open { path, flags, slot } => self.open(path, *flags, *slot),
             Op::Close { slot } => {
                 self.close(*slot);
                 Ok(Said::Done)
@@ -169,13 +168,48 @@ impl Model {
                 self.bytes(*slot)?.resize(*size as usize, 0);
                 Ok(Said::Done)
             }
-            Op::Stat { path } => Ok(self.status(self.existing(path, Links::Follow)?)),
-            Op::StatLink { path } => Ok(self.status(self.existing(path, Links::FollowBeforeSlash)?)),
             Op::StatHandle { slot } => Ok(self.status(self.slots[*slot].unwrap())),
             Op::List { slot } => {
                 let names = self.names(self.slots[*slot].unwrap()).ok_or(Errno::NOTDIR)?;
                 Ok(Said::Names(names.keys().cloned().collect()))
             }
+            Op::Lock { slot, holder, exclusive } => {
+                let node = self.slots[*slot].unwrap();
+                let mut others = self.locks.iter().filter(|((on, by), _)| *on == node && by != holder);
+                if others.any(|(_, theirs)| *exclusive || *theirs) {
+                    return Err(Errno::AGAIN);
+                }
+                self.locks.insert((node, *holder), *exclusive);
+                Ok(Said::Done)
+            }
+            Op::Unlock { slot, holder } => {
+                self.locks.remove(&(self.slots[*slot].unwrap(), *holder));
+                Ok(Said::Done)
+            }
+            Op::OpenIn { slot, name, inner } => {
+                let node = self.named_in(*slot, name)?;
+                self.names(node).ok_or(Errno::NOTDIR)?;
+                self.slots[*inner] = Some(node);
+                Ok(self.status(node))
+            }
+            Op::RemoveIn { slot, name } => {
+                let node = self.named_in(*slot, name)?;
+                if self.names(node).is_some_and(|names| !names.is_empty()) {
+                    return Err(Errno::NOTEMPTY);
+                }
+                self.remove(self.slots[*slot].unwrap(), name);
+                Ok(Said::Done)
+            }
+            _ => self.carry_out_at_path(op),
+        }
+    }
+
+    /// The same, of what names a path.
+    fn carry_out_at_path(&mut self, op: &Op) -> Result<Said, Errno> {
+        match op {
+            Op::Open { path, flags, slot } => self.open(path, *flags, *slot),
+            Op::Stat { path } => Ok(self.status(self.existing(path, Links::Follow)?)),
+            Op::StatLink { path } => Ok(self.status(self.existing(path, Links::FollowBeforeSlash)?)),
             Op::MakeDirectory { path } => match self.resolve(path, Links::Keep)? {
                 (parent, Some(name), None, _) => {
                     self.make(parent, name, Content::Directory(BTreeMap::new()));
@@ -210,20 +244,16 @@ impl Model {
                 }
             }
             Op::Canonical { path } => Ok(Said::Data(self.canonical(self.existing(path, Links::Follow)?))),
-            Op::Lock { slot, holder, exclusive } => {
-                let node = self.slots[*slot].unwrap();
-                let mut others = self.locks.iter().filter(|((on, by), _)| *on == node && by != holder);
-                if others.any(|(_, theirs)| *exclusive || *theirs) {
-                    return Err(Errno::AGAIN);
-                }
-                self.locks.insert((node, *holder), *exclusive);
-                Ok(Said::Done)
-            }
-            Op::Unlock { slot, holder } => {
-                self.locks.remove(&(self.slots[*slot].unwrap(), *holder));
-                Ok(Said::Done)
-            }
+            _ => panic!("{op:?} names no path"),
         }
+    }
+
+    fn named_in(&self, slot: usize, name: &str) -> Result<u32, Errno> {
+        let names = self.names(self.slots[slot].unwrap()).ok_or(Errno::NOTDIR)?;
+        if matches!(name, "" | "." | "..") || name.contains('/') {
+            return Err(Errno::INVAL);
+        }
+        names.get(name).copied().ok_or(Errno::NOENT)
     }
 
     /// A client's locks end with its last handle on their file.
@@ -342,7 +372,7 @@ fn compare(ops: &[Op], activities: u16) {
     let mut bench = Bench::with_activities(4 << 20, activities);
     let (mut model, mut handles) = (Model::new(), [None; SLOTS]);
     for op in ops {
-        if let Op::Open { slot, .. } = op
+        if let Op::Open { slot, .. } | Op::OpenIn { inner: slot, .. } = op
             && let Some(handle) = handles[*slot].take()
         {
             bench.close(handle);

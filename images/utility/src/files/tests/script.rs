@@ -27,6 +27,8 @@ pub enum Op {
     Canonical { path: String },
     Lock { slot: usize, holder: u64, exclusive: bool },
     Unlock { slot: usize, holder: u64 },
+    OpenIn { slot: usize, name: String, inner: usize },
+    RemoveIn { slot: usize, name: String },
 }
 
 /// What is written by a `Write` with this seed.
@@ -69,13 +71,21 @@ pub fn with_request<T>(
             Request::Lock { handle: handles[*slot]?, holder: *holder, exclusive: *exclusive }
         }
         Op::Unlock { slot, holder } => Request::Unlock { handle: handles[*slot]?, holder: *holder },
+        Op::OpenIn { slot, name, .. } => {
+            Request::OpenIn { directory: handles[*slot]?, name: name.as_bytes() }
+        }
+        Op::RemoveIn { slot, name } => {
+            Request::RemoveIn { directory: handles[*slot]?, name: name.as_bytes() }
+        }
     }))
 }
 
 /// Keeps the handles up to date after an operation was answered.
 pub fn note(op: &Op, answer: &Answer, handles: &mut [Option<Handle>; SLOTS]) {
     match (op, &answer.reply) {
-        (Op::Open { slot, .. }, Ok(Reply::Opened { handle, .. })) => handles[*slot] = Some(*handle),
+        (Op::Open { slot, .. } | Op::OpenIn { inner: slot, .. }, Ok(Reply::Opened { handle, .. })) => {
+            handles[*slot] = Some(*handle);
+        }
         (Op::Close { slot }, Ok(_)) => handles[*slot] = None,
         _ => {}
     }
@@ -88,6 +98,15 @@ fn path() -> impl Strategy<Value = String> {
     ];
     (prop::collection::vec(part, 1..4), prop::bool::weighted(0.1))
         .prop_map(|(parts, slash)| format!("/{}{}", parts.join("/"), if slash { "/" } else { "" }))
+}
+
+/// What stands in a directory, or cannot.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => prop::sample::select(vec!["a", "b", "c"]),
+        1 => prop::sample::select(vec![".", "..", "", "a/b", "a-rather-long-name-of-a-file"]),
+    ]
+    .prop_map(String::from)
 }
 
 /// What a link stands for: from the root, or from its directory.
@@ -145,5 +164,8 @@ pub fn op() -> impl Strategy<Value = Op> {
         2 => (slot(), 1..4_u64, any::<bool>())
             .prop_map(|(slot, holder, exclusive)| Op::Lock { slot, holder, exclusive }),
         1 => (slot(), 1..4_u64).prop_map(|(slot, holder)| Op::Unlock { slot, holder }),
+        2 => (slot(), name(), 1..SLOTS)
+            .prop_map(|(slot, name, further)| Op::OpenIn { slot, name, inner: (slot + further) % SLOTS }),
+        2 => (slot(), name()).prop_map(|(slot, name)| Op::RemoveIn { slot, name }),
     ]
 }
