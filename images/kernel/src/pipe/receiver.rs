@@ -6,7 +6,7 @@
 //!                 └─────────────────┘
 //! ```
 //! A mailbox is at its end only once it is sealed and the last end is closed.
-//! What is read is given back to its sender as credit, a quarter of a window at
+//! What is read is given back to its sender as credit, an eighth of a window at
 //! a time.
 
 use super::names::{Origin, PipeName};
@@ -140,7 +140,7 @@ impl Inlet {
         let mut account = lock(&self.account);
         account.waiting -= cost(bytes);
         account.read += cost(bytes);
-        (account.read >= WINDOW / 4).then(|| std::mem::take(&mut account.read))
+        (account.read >= WINDOW / 8).then(|| std::mem::take(&mut account.read))
     }
 }
 
