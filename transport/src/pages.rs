@@ -126,7 +126,14 @@ impl Lender {
             // SYNC: lease (the lender's side; the fence is the ring's)
             let word = taken_word(&self.memory, page).load(Acquire);
             let is_held = word as u32 & HELD != 0 && (word >> 32) as u32 & 0xffff == reader;
-            if is_held { &mut self.lent } else { &mut self.free }.push(page);
+            if is_held {
+                self.lent.push(page);
+                continue;
+            }
+            // A lender before this one may have written there what the borrower
+            // will say in this epoch: the page would be back before it was taken.
+            taken_word(&self.memory, page).store(0, Relaxed);
+            self.free.push(page);
         }
     }
 
