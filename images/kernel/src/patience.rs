@@ -54,9 +54,8 @@ impl Patience {
     /// A wait for a message is over; it took so many nanoseconds, with the
     /// sleep at its end if there was one.
     pub fn waited(&mut self, nanoseconds: u64, slept: bool) {
-        // A sleep far shorter than a wake-up was not ended by one: a thread began
-        // to wait, and made this one look. How long that one waited is not known;
-        // no longer than this.
+        // A sleep far shorter than a wake-up was hardly begun: something else of
+        // this VM ended it, or polling would have met what came.
         let slept = slept && nanoseconds >= self.cost / 2;
         self.pause.waited(nanoseconds, slept);
         if nanoseconds > SHORT * self.cost {

@@ -180,3 +180,18 @@ fn windows_are_what_the_page_says() {
     assert!(page.contains(&format!("| `pages::MOST` | {MOST} |")));
     assert!(page.contains(&format!("| `pages::START` | {START} |")));
 }
+
+#[test]
+fn what_a_dead_lender_wrote_for_its_successor_gives_no_page_back() {
+    const PAGES: usize = 20;
+    let (memory, dead, _borrower, _) = ends(PAGES);
+    drop(dead);
+    let next = Epoch { writer: 2, reader: 1 };
+    // As if the borrower had given back every page that is lent first in the next epoch.
+    for page in 0..PAGES as u16 {
+        taken_word(&memory, page).store(tagged(next.tag(), 1), Relaxed);
+    }
+    let mut lender = lender(&memory, next);
+    let lent = (0..2 * PAGES).filter(|_| lend(&mut lender, &[&[1; PAGE_BYTES]]).is_some()).count();
+    assert_eq!(lent, PAGES, "nobody has taken one, so none is lent twice");
+}

@@ -166,12 +166,13 @@ impl Vm {
     }
 
     /// Lets clients wait at the host's ports that lead to it.
-    fn widen_forwards(&self, shared: &Shared) {
+    fn widen_forwards(&mut self, shared: &Shared) {
         let Some((process, net)) = self.process.as_ref().zip(shared.file.net.as_ref()) else { return };
         let address = |forward: &Forward| SocketAddrV4::new(net.address, forward.host_port);
         let addresses: Vec<_> = self.forwards(shared).map(address).collect();
-        if !addresses.is_empty() {
-            forwards::widen(process.id(), process.pidfd(), &addresses);
+        if forwards::widen(process.id(), process.pidfd(), &addresses) < addresses.len() {
+            // The host does not let us (ptrace(2)), or QEMU does not listen yet.
+            self.console.note("one client at a time may call at the host's ports that lead here");
         }
     }
 
