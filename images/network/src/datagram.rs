@@ -1,5 +1,6 @@
 //! A UDP socket.
 
+use crate::address::Reach;
 use crate::set::{Owner, Set};
 use crate::socket::Readiness;
 use crate::stream::address;
@@ -7,11 +8,12 @@ use kernel::errno::Errno;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, SendError, Socket, UdpMetadata};
 use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use transport::ethernet::MAX_PACKET;
 
-/// Most bytes of a datagram: a packet without the headers.
-pub const MAX_DATAGRAM: usize = MAX_PACKET - 28;
+/// Bytes of the headers before a datagram.
+const V4_HEADERS_BYTES: usize = 20 + 8;
+const V6_HEADERS_BYTES: usize = 40 + 8;
 /// Most datagrams, and their bytes, that wait to be read.
 const UNREAD: usize = 64;
 const UNREAD_BYTES: usize = 64 * 1024;
@@ -25,25 +27,35 @@ pub struct Datagram {
     /// `None` before it has a port.
     pub handle: Option<SocketHandle>,
     /// Whom alone it talks with.
-    pub peer: Option<SocketAddrV4>,
+    pub peer: Option<SocketAddr>,
+    /// Its peer has nobody at that port, which was not told yet.
+    refused: bool,
     /// How many routers may pass on what it sends, if that was said.
     hops: Option<u8>,
-    /// Bytes that waited to be read and to be sent when last looked.
-    seen: (usize, usize),
+    seen: Seen,
+}
+
+/// A socket of smoltcp's without a port or buffers.
+pub fn closed() -> Socket<'static> {
+    let none = || PacketBuffer::new(Vec::new(), Vec::new());
+    Socket::new(none(), none())
+}
+
+/// What its owner may wait for, when last looked.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// Bytes that wait to be read and to be sent.
+    unread: usize,
+    unsent: usize,
+    refused: bool,
 }
 
 impl Datagram {
     /// Opens its port.
-    pub fn open(
-        &mut self,
-        sockets: &mut Set,
-        owner: Owner,
-        address: Option<Ipv4Addr>,
-        port: u16,
-    ) -> Result<(), Errno> {
+    pub fn open(&mut self, sockets: &mut Set, owner: Owner, reach: Reach, port: u16) -> Result<(), Errno> {
         let buffer = |count, bytes| PacketBuffer::new(vec![PacketMetadata::EMPTY; count], vec![0; bytes]);
         let mut socket = Socket::new(buffer(UNREAD, UNREAD_BYTES), buffer(UNSENT, UNSENT_BYTES));
-        let endpoint = IpListenEndpoint { addr: address.map(Into::into), port };
+        let endpoint = IpListenEndpoint { addr: reach.one().map(Into::into), port };
         socket.bind(endpoint).map_err(|_| Errno::INVAL)?;
         socket.set_hop_limit(self.hops);
         self.handle = Some(sockets.add(owner, socket));
@@ -60,7 +72,7 @@ impl Datagram {
 
     /// Talks with this peer alone from now on; what strangers sent before, it does
     /// not hear of.
-    pub fn connect(&mut self, sockets: &mut SocketSet<'static>, peer: SocketAddrV4) {
+    pub fn connect(&mut self, sockets: &mut SocketSet<'static>, peer: SocketAddr) {
         self.peer = Some(peer);
         self.sift(sockets);
     }
@@ -79,8 +91,23 @@ impl Datagram {
     pub fn has_changed(&mut self, sockets: &mut SocketSet<'static>) -> bool {
         let Some(handle) = self.handle else { return false };
         let socket = sockets.get_mut::<Socket<'_>>(handle);
-        let before = std::mem::replace(&mut self.seen, (socket.recv_queue(), socket.send_queue()));
-        self.seen.0 > before.0 || self.seen.1 < before.1 || socket.can_recv() && before.0 == 0
+        let now = Seen { unread: socket.recv_queue(), unsent: socket.send_queue(), refused: self.refused };
+        let before = std::mem::replace(&mut self.seen, now);
+        now.unread > before.unread
+            || now.unsent < before.unsent
+            || socket.can_recv() && before.unread == 0
+            || now.refused && !before.refused
+    }
+
+    /// Its peer has nobody at that port.
+    pub fn refuse(&mut self) {
+        self.refused = true;
+    }
+
+    /// What went wrong, once.
+    pub fn take_error(&mut self) -> Option<Errno> {
+        self.seen.refused = false;
+        std::mem::take(&mut self.refused).then_some(Errno::CONNREFUSED)
     }
 
     /// Takes a datagram, or looks at it; what does not fit is lost.
@@ -89,7 +116,8 @@ impl Datagram {
         sockets: &mut SocketSet<'static>,
         target: &mut [u8],
         peek: bool,
-    ) -> Result<(usize, SocketAddrV4), Errno> {
+    ) -> Result<(usize, SocketAddr), Errno> {
+        self.take_error().map_or(Ok(()), Err)?;
         let socket = sockets.get_mut::<Socket<'_>>(self.handle.ok_or(Errno::AGAIN)?);
         let (data, from) = socket.peek().map_err(|_| Errno::AGAIN)?;
         let length = data.len().min(target.len());
@@ -100,7 +128,7 @@ impl Datagram {
             self.sift(sockets);
         }
         // The next that comes is more than this.
-        self.seen.0 = self.unread(sockets);
+        self.seen.unread = self.unread(sockets);
         Ok((length, from))
     }
 
@@ -113,12 +141,14 @@ impl Datagram {
         &mut self,
         sockets: &mut SocketSet<'static>,
         source: &[u8],
-        from: Ipv4Addr,
-        to: SocketAddrV4,
+        from: IpAddr,
+        to: SocketAddr,
     ) -> Result<usize, Errno> {
-        if source.len() > MAX_DATAGRAM {
+        let headers = if to.is_ipv4() { V4_HEADERS_BYTES } else { V6_HEADERS_BYTES };
+        if source.len() > MAX_PACKET - headers {
             return Err(Errno::MSGSIZE);
         }
+        self.take_error().map_or(Ok(()), Err)?;
         let socket = sockets.get_mut::<Socket<'_>>(self.handle.ok_or(Errno::INVAL)?);
         let meta = UdpMetadata { local_address: Some(from.into()), ..IpEndpoint::from(to).into() };
         match socket.send_slice(source, meta) {
@@ -133,7 +163,8 @@ impl Datagram {
         let writable = Readiness { writable: true, ..Readiness::default() };
         self.handle.map_or(writable, |handle| {
             let socket = sockets.get::<Socket<'_>>(handle);
-            Readiness { readable: socket.can_recv(), writable: socket.can_send(), ..writable }
+            let (readable, writable) = (socket.can_recv(), socket.can_send());
+            Readiness { readable, writable, failed: self.refused, over: false }
         })
     }
 }

@@ -1,36 +1,47 @@
 //! What comes in: each packet is looked at before smoltcp is, where that would
 //! give it to the wrong socket, and where it matters afterwards what it was.
 
+use crate::packet::{About, Ends};
 use crate::stack::{Inner, State};
-use crate::stream;
-use crate::wire::{About, Ends};
-use smoltcp::iface::PollIngressSingleResult;
-use smoltcp::socket::tcp;
+use crate::{datagram, stream};
+use smoltcp::iface::{PollIngressSingleResult, SocketHandle};
+use smoltcp::socket::{tcp, udp};
 use smoltcp::time::Instant;
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+
+/// Sockets of smoltcp's that the packet is not for, while that is taken in. There are
+/// hardly ever any.
+#[derive(Default)]
+struct Aside {
+    listeners: Vec<(SocketHandle, tcp::Socket<'static>)>,
+    datagrams: Vec<(SocketHandle, udp::Socket<'static>)>,
+}
 
 impl Inner {
     /// Takes the staged packet; whether smoltcp did.
     pub fn take_in(&mut self, now: Instant) -> bool {
         let about = self.wire.about();
-        let dropped = match about {
-            About::Call(ends) => self.is_called_already(ends),
-            About::Datagram(ends) => self.is_strangers(ends),
-            _ => false,
+        let aside = match about {
+            About::Call(ends) if self.is_called_already(ends) => {
+                self.wire.discard();
+                return false;
+            }
+            About::Call(ends) => self.put_aside(false, ends),
+            About::Datagram(ends) => self.put_aside(true, ends),
+            About::Reset => {
+                self.look_at_streams(false);
+                Aside::default()
+            }
+            _ => Aside::default(),
         };
-        if dropped {
-            self.wire.discard();
-            return false;
-        }
-        if let About::Reset = about {
-            self.look_at_streams(false);
-        }
         let taken = self.interface.poll_ingress_single(now, &mut self.wire, &mut self.sockets);
+        self.put_back(aside);
         match about {
             About::Reset => self.look_at_streams(true),
             About::Segment(ends) if self.silence_ns.is_some() => self.hear(ends),
             // The next one may be in this turn.
             About::Call(_) => self.replenish(),
+            About::Refusal(ends) => self.refuse(ends),
             _ => {}
         }
         !matches!(taken, PollIngressSingleResult::None)
@@ -60,19 +71,48 @@ impl Inner {
         true
     }
 
-    /// Whether a datagram is for a socket that talks with somebody else alone.
-    fn is_strangers(&self, Ends { from, to }: Ends) -> bool {
-        self.entries.iter().flatten().any(|entry| {
-            let is_for = |(address, port): (Option<Ipv4Addr>, u16)| {
-                port == to.port() && address.is_none_or(|address| address == *to.ip())
-            };
+    /// Puts aside whoever has the port that a packet goes to, and is not to have it:
+    /// smoltcp gives it to the first that listens on that address, or on all, and knows
+    /// neither sockets of one version of IP nor those that talk with somebody else alone.
+    fn put_aside(&mut self, is_datagram: bool, Ends { from, to }: Ends) -> Aside {
+        let Self { entries, sockets, .. } = self;
+        let mut aside = Aside::default();
+        for entry in entries.iter().flatten().filter(|entry| entry.is_datagram() == is_datagram) {
+            let Some((reach, port)) = entry.bound else { continue };
+            let is_for =
+                |peer: Option<SocketAddr>| reach.has(to.ip()) && peer.is_none_or(|peer| peer == from);
             match &entry.state {
-                State::Datagram(datagram) => {
-                    entry.bound.is_some_and(is_for) && datagram.peer.is_some_and(|peer| peer != from)
+                State::Datagram(datagram) if port == to.port() && !is_for(datagram.peer) => {
+                    let one = datagram.handle;
+                    aside
+                        .datagrams
+                        .extend(one.map(|handle| (handle, sockets.swap(handle, datagram::closed()))));
                 }
-                _ => false,
+                State::Listener(listener) if port == to.port() && !is_for(None) => {
+                    let one = listener.listening(sockets);
+                    aside.listeners.extend(one.map(|handle| (handle, sockets.swap(handle, stream::ended()))));
+                }
+                _ => {}
             }
-        })
+        }
+        aside
+    }
+
+    fn put_back(&mut self, aside: Aside) {
+        let Self { sockets, .. } = self;
+        aside.listeners.into_iter().for_each(|(handle, socket)| drop(sockets.swap(handle, socket)));
+        aside.datagrams.into_iter().for_each(|(handle, socket)| drop(sockets.swap(handle, socket)));
+    }
+
+    /// Tells the sockets that talk with `to` alone that nobody there has that port.
+    fn refuse(&mut self, Ends { from, to }: Ends) {
+        for entry in self.entries.iter_mut().flatten() {
+            let is_own = entry.bound.is_some_and(|(reach, port)| port == from.port() && reach.has(from.ip()));
+            match &mut entry.state {
+                State::Datagram(datagram) if is_own && datagram.peer == Some(to) => datagram.refuse(),
+                _ => {}
+            }
+        }
     }
 
     /// Lets every connection find out how far it is.

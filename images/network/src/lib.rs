@@ -10,7 +10,8 @@
 //!   how many there may be.
 //! * [`socket`]: what a descriptor stands for; [`stream`], [`listener`] and
 //!   [`datagram`] are what it does.
-//! * [`names`]: addresses of names. [`wire`] and [`arp`]: packets and frames.
+//! * [`address`]: IPv4 and IPv6, and which addresses are a socket's. [`names`]: addresses
+//!   of names. [`wire`], [`packet`] and [`arp`]: packets and frames.
 //!
 //! Nothing here blocks, sleeps or reads a clock of its own: what cannot be done
 //! yet is [`Errno::AGAIN`](kernel::errno::Errno::AGAIN), and a socket counts what
@@ -22,11 +23,13 @@
 //! wire lets nothing in that claims to come from the node itself.
 #![forbid(unsafe_code)]
 
+mod address;
 mod arp;
 mod datagram;
 mod gate;
 mod listener;
 mod names;
+mod packet;
 mod set;
 mod socket;
 mod stack;
@@ -35,6 +38,7 @@ mod stream;
 mod tests;
 mod wire;
 
+pub use address::Family;
 pub use names::{Lookup, known};
 pub use set::Owner;
 pub use socket::{Kind, Readiness, Shutdown, Socket};

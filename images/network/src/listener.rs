@@ -89,6 +89,12 @@ impl Listener {
         self.waiting.iter().any(|&handle| is_there(sockets.get::<Socket<'_>>(handle).state()))
     }
 
+    /// Whoever takes the next call.
+    pub fn listening(&self, sockets: &SocketSet<'static>) -> Option<SocketHandle> {
+        let listens = |handle: &SocketHandle| sockets.get::<Socket<'_>>(*handle).state() == State::Listen;
+        self.waiting.iter().copied().find(listens)
+    }
+
     /// The connection that has waited longest.
     pub fn accept(&mut self, sockets: &SocketSet<'static>) -> Option<SocketHandle> {
         let there = |handle: &SocketHandle| is_there(sockets.get::<Socket<'_>>(*handle).state());

@@ -1,6 +1,7 @@
 //! Addresses of names: numbers, the node itself, and what the name server
 //! outside says.
 
+use crate::address::{Family, loopback};
 use crate::set::Owner;
 use crate::stack::{Inner, Stack, interface};
 use kernel::errno::Errno;
@@ -8,7 +9,7 @@ use kernel::waiters::Waiters;
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::dns::{GetQueryResultError, QueryHandle, Socket, StartQueryError};
 use smoltcp::wire::{DnsQueryType, IpAddress};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use transport::ethernet::outside;
 
@@ -38,11 +39,14 @@ pub struct Lookup {
     changes: Arc<Waiters>,
 }
 
-/// The address that a name says itself: a number, or this node.
-pub fn known(name: &str) -> Option<Ipv4Addr> {
+/// The addresses that a name says itself: a number, or this node. Who serves where
+/// IPv4 alone is looked for comes first.
+pub fn known(name: &str) -> Option<Vec<IpAddr>> {
     match name.strip_suffix('.').unwrap_or(name) {
-        name if name.eq_ignore_ascii_case("localhost") => Some(Ipv4Addr::LOCALHOST),
-        name => name.parse().ok(),
+        name if name.eq_ignore_ascii_case("localhost") => {
+            Some([Family::V4, Family::V6].map(loopback).to_vec())
+        }
+        name => name.parse().ok().map(|address| vec![address]),
     }
 }
 
@@ -85,7 +89,7 @@ impl Lookup {
     ///
     /// # Errors
     /// `AGAIN`: not yet. `NOENT`: there is no such name, or nobody who knows.
-    pub fn addresses(&mut self) -> Result<Vec<Ipv4Addr>, Errno> {
+    pub fn addresses(&mut self) -> Result<Vec<IpAddr>, Errno> {
         let Some(query) = self.query else { return Err(Errno::NOENT) };
         let answer = self.stack.look(|inner| {
             let handle = inner.names.handle.ok_or(GetQueryResultError::Failed)?;
@@ -103,7 +107,7 @@ impl Lookup {
             }
             Ok(addresses) => {
                 self.query = None;
-                Ok(addresses.into_iter().map(|IpAddress::Ipv4(address)| address).collect())
+                Ok(addresses.into_iter().map(IpAddr::from).collect())
             }
         }
     }

@@ -137,6 +137,11 @@ impl Set {
         self.sockets.remove(handle);
     }
 
+    /// Puts one in the place of another one of its kind, which it returns.
+    pub fn swap<S: AnySocket<'static>>(&mut self, handle: SocketHandle, socket: S) -> S {
+        std::mem::replace(self.sockets.get_mut(handle), socket)
+    }
+
     /// The connection between these ends.
     pub fn connection(&self, local: IpEndpoint, remote: IpEndpoint) -> Option<SocketHandle> {
         let ends = (Some(local), Some(remote));
@@ -217,7 +222,7 @@ impl Set {
                 self.orphans.remove(index);
                 self.remove(handle);
             }
-            None => *self.sockets.get_mut(handle) = crate::stream::ended(),
+            None => drop(self.swap(handle, crate::stream::ended())),
         }
     }
 }

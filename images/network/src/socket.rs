@@ -6,6 +6,7 @@
 //! ```
 //! Every call is one attempt: what would have to wait is `AGAIN`.
 
+use crate::address::Family;
 use crate::datagram::Datagram;
 use crate::listener::Listener;
 use crate::set::Owner;
@@ -16,7 +17,7 @@ use kernel::pipe::Event;
 use kernel::waiters::Waiters;
 use smoltcp::socket::tcp;
 use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What a socket carries.
@@ -56,25 +57,23 @@ pub struct Readiness {
 pub struct Socket {
     stack: Arc<Stack>,
     id: usize,
+    family: Family,
     kind: Kind,
     changes: Arc<Waiters>,
 }
-
-/// Nowhere in particular.
-const UNSPECIFIED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
 impl Socket {
     /// A socket without a port.
     ///
     /// # Errors
     /// `MFILE`: its owner has as many as it may. `NOBUFS`: there are too many.
-    pub fn new(stack: &Arc<Stack>, owner: Owner, kind: Kind) -> Result<Self, Errno> {
+    pub fn new(stack: &Arc<Stack>, owner: Owner, family: Family, kind: Kind) -> Result<Self, Errno> {
         let state = match kind {
             Kind::Stream => State::Fresh(None),
             Kind::Datagram => State::Datagram(Datagram::default()),
         };
-        let (id, changes) = stack.look(|inner| inner.insert(owner, state))?;
-        Ok(Self { stack: stack.clone(), id, kind, changes })
+        let (id, changes) = stack.look(|inner| inner.insert(owner, family, state))?;
+        Ok(Self { stack: stack.clone(), id, family, kind, changes })
     }
 
     /// What it carries.
@@ -90,8 +89,9 @@ impl Socket {
     /// Gives it a port: this one, or any if it is 0.
     ///
     /// # Errors
-    /// `ADDRINUSE`, `ADDRNOTAVAIL`; `INVAL`: it has one.
-    pub fn bind(&self, to: SocketAddrV4) -> Result<(), Errno> {
+    /// `ADDRINUSE`, `ADDRNOTAVAIL`, `AFNOSUPPORT`; `INVAL`: it has one.
+    pub fn bind(&self, to: SocketAddr) -> Result<(), Errno> {
+        let to = self.family.taken(to)?;
         self.stack.enter(|inner| match &inner.entry(self.id).0.state {
             State::Fresh(_) | State::Datagram(_) => inner.bind(self.id, to),
             State::Stream(_) | State::Listener(_) => Err(Errno::INVAL),
@@ -105,20 +105,17 @@ impl Socket {
     /// there is no room for whoever calls.
     pub fn listen(&self, backlog: i32) -> Result<(), Errno> {
         self.stack.enter(|inner| {
-            if inner.entry(self.id).0.bound.is_none() {
-                inner.bind(self.id, UNSPECIFIED)?;
-            }
+            let (reach, port) = inner.bind_anywhere(self.id)?;
             let (entry, sockets) = inner.entry(self.id);
-            let Entry { state, bound, owner, .. } = entry;
-            match (state, bound) {
-                (State::Listener(listener), _) => listener.set_backlog(backlog),
-                (state @ State::Fresh(_), Some((addr, port))) => {
-                    sockets.make_room(*owner)?;
-                    let endpoint = IpListenEndpoint { addr: addr.map(Into::into), port: *port };
-                    *state = State::Listener(Listener::new(*owner, endpoint, backlog));
+            match &mut entry.state {
+                State::Listener(listener) => listener.set_backlog(backlog),
+                state @ State::Fresh(_) => {
+                    sockets.make_room(entry.owner)?;
+                    let endpoint = IpListenEndpoint { addr: reach.one().map(Into::into), port };
+                    *state = State::Listener(Listener::new(entry.owner, endpoint, backlog));
                 }
-                (State::Datagram(_), _) => return Err(Errno::OPNOTSUPP),
-                _ => return Err(Errno::INVAL),
+                State::Datagram(_) => return Err(Errno::OPNOTSUPP),
+                State::Stream(_) => return Err(Errno::INVAL),
             }
             Ok(())
         })
@@ -129,7 +126,7 @@ impl Socket {
     /// # Errors
     /// `AGAIN`: there is none. `INVAL`: it does not listen. `MFILE`: its owner has
     /// as many sockets as it may.
-    pub fn accept(&self) -> Result<(Self, SocketAddrV4), Errno> {
+    pub fn accept(&self) -> Result<(Self, SocketAddr), Errno> {
         let (id, changes, peer) = self.stack.enter(|inner| {
             let owner = inner.entry(self.id).0.owner;
             let may_insert = inner.may_insert(owner);
@@ -145,11 +142,13 @@ impl Socket {
             let handle = listener.accept(sockets).ok_or(Errno::AGAIN)?;
             let peer = sockets.get::<tcp::Socket<'_>>(handle).remote_endpoint();
             // One that is reset by now has no peer any more.
-            let peer = peer.map_or(UNSPECIFIED, address);
-            let (id, changes) = inner.insert(owner, State::Stream(Stream::accepted(handle)))?;
+            let peer = peer.map_or(SocketAddr::new(self.family.unspecified(), 0), address);
+            let (id, changes) = inner.insert(owner, self.family, State::Stream(Stream::accepted(handle)))?;
             Ok((id, changes, peer))
         })?;
-        Ok((Self { stack: self.stack.clone(), id, kind: Kind::Stream, changes }, peer))
+        let accepted =
+            Self { stack: self.stack.clone(), id, family: self.family, kind: Kind::Stream, changes };
+        Ok((accepted, self.family.shown(peer)))
     }
 
     /// Connects. Of TCP this is the call alone; [`Socket::connected`] says how it
@@ -158,10 +157,11 @@ impl Socket {
     /// # Errors
     /// `INPROGRESS`: it was called. `ALREADY`: it was before, and not answered.
     /// What became of an earlier call, if that was not told yet. `ISCONN`,
-    /// `NETUNREACH`, `ADDRNOTAVAIL`, `INVAL`, `MFILE`, `NOBUFS`.
-    pub fn connect(&self, to: SocketAddrV4) -> Result<(), Errno> {
-        let to = Inner::destination(to);
+    /// `NETUNREACH`, `ADDRNOTAVAIL`, `AFNOSUPPORT`, `INVAL`, `MFILE`, `NOBUFS`.
+    pub fn connect(&self, to: SocketAddr) -> Result<(), Errno> {
+        let to = self.family.taken(to)?;
         let called = self.stack.enter(|inner| {
+            let to = inner.destination(self.id, to);
             let (entry, _) = inner.entry(self.id);
             match &mut entry.state {
                 State::Fresh(failed) => match failed.take() {
@@ -194,7 +194,8 @@ impl Socket {
     /// Sends bytes of a stream, or a datagram to its peer: how many were taken.
     ///
     /// # Errors
-    /// `AGAIN`; `PIPE`, `CONNRESET`, `NOTCONN`, `DESTADDRREQ`, `MSGSIZE`.
+    /// `AGAIN`; `PIPE`, `CONNRESET`, `NOTCONN`, `DESTADDRREQ`, `MSGSIZE`. `CONNREFUSED`,
+    /// once: of an earlier datagram the peer said that nobody has that port.
     pub fn send(&self, source: &[u8]) -> Result<usize, Errno> {
         self.stack.enter(|inner| {
             let (entry, sockets) = inner.entry(self.id);
@@ -213,12 +214,16 @@ impl Socket {
     /// Sends a datagram to somebody; a stream sends to its peer whatever is said.
     ///
     /// # Errors
-    /// As [`Socket::send`].
-    pub fn send_to(&self, source: &[u8], to: SocketAddrV4) -> Result<usize, Errno> {
+    /// As [`Socket::send`]; `AFNOSUPPORT`.
+    pub fn send_to(&self, source: &[u8], to: SocketAddr) -> Result<usize, Errno> {
         match self.kind {
             Kind::Stream => self.send(source),
             Kind::Datagram => {
-                self.stack.enter(|inner| send_datagram(inner, self.id, source, Inner::destination(to)))
+                let to = self.family.taken(to)?;
+                self.stack.enter(|inner| {
+                    let to = inner.destination(self.id, to);
+                    send_datagram(inner, self.id, source, to)
+                })
             }
         }
     }
@@ -227,14 +232,15 @@ impl Socket {
     /// and of a datagram, from whom.
     ///
     /// # Errors
-    /// `AGAIN`; `CONNRESET`, `NOTCONN`.
-    pub fn receive(&self, target: &mut [u8], peek: bool) -> Result<(usize, Option<SocketAddrV4>), Errno> {
+    /// `AGAIN`; `CONNRESET`, `NOTCONN`. `CONNREFUSED`, once, as of [`Socket::send`].
+    pub fn receive(&self, target: &mut [u8], peek: bool) -> Result<(usize, Option<SocketAddr>), Errno> {
         let receive = |inner: &mut Inner| {
             let (entry, sockets) = inner.entry(self.id);
             match &mut entry.state {
                 State::Stream(stream) => stream.receive(sockets, target, peek).map(|length| (length, None)),
                 State::Datagram(datagram) => {
-                    datagram.receive(sockets, target, peek).map(|(length, from)| (length, Some(from)))
+                    let received = datagram.receive(sockets, target, peek);
+                    received.map(|(length, from)| (length, Some(self.family.shown(from))))
                 }
                 State::Fresh(failed) => Err(failed.take().unwrap_or(Errno::NOTCONN)),
                 State::Listener(_) => Err(Errno::NOTCONN),
@@ -263,31 +269,31 @@ impl Socket {
     }
 
     /// Its own address.
-    pub fn local(&self) -> SocketAddrV4 {
-        self.stack.look(|inner| {
+    pub fn local(&self) -> SocketAddr {
+        let local = self.stack.look(|inner| {
             let (entry, sockets) = inner.entry(self.id);
-            let bound = entry.bound.map_or(UNSPECIFIED, |(address, port)| {
-                SocketAddrV4::new(address.unwrap_or(Ipv4Addr::UNSPECIFIED), port)
-            });
+            let unbound = SocketAddr::new(self.family.unspecified(), 0);
+            let bound = entry.bound.map_or(unbound, |(reach, port)| SocketAddr::new(reach.name(), port));
             match &entry.state {
                 State::Stream(stream) => {
                     let end = sockets.get::<tcp::Socket<'_>>(stream.handle).local_endpoint();
                     end.map_or(bound, address)
                 }
                 &State::Datagram(Datagram { peer: Some(peer), .. }) if bound.ip().is_unspecified() => {
-                    let source = inner.source(None, *peer.ip()).unwrap_or(Ipv4Addr::UNSPECIFIED);
-                    SocketAddrV4::new(source, bound.port())
+                    let source = inner.source(self.id, peer.ip()).unwrap_or(bound.ip());
+                    SocketAddr::new(source, bound.port())
                 }
                 _ => bound,
             }
-        })
+        });
+        self.family.shown(local)
     }
 
     /// The address of whom it is connected with.
     ///
     /// # Errors
     /// `NOTCONN`.
-    pub fn peer(&self) -> Result<SocketAddrV4, Errno> {
+    pub fn peer(&self) -> Result<SocketAddr, Errno> {
         self.stack.look(|inner| {
             let (entry, sockets) = inner.entry(self.id);
             let peer = match &entry.state {
@@ -297,7 +303,7 @@ impl Socket {
                 State::Datagram(datagram) => datagram.peer,
                 _ => None,
             };
-            peer.ok_or(Errno::NOTCONN)
+            peer.map(|peer| self.family.shown(peer)).ok_or(Errno::NOTCONN)
         })
     }
 
@@ -324,7 +330,34 @@ impl Socket {
         self.stack.look(|inner| match &mut inner.entry(self.id).0.state {
             State::Stream(stream) => stream.take_error(),
             State::Fresh(failed) => failed.take(),
-            _ => None,
+            State::Datagram(datagram) => datagram.take_error(),
+            State::Listener(_) => None,
+        })
+    }
+
+    /// Whether it has nothing to do with IPv4.
+    ///
+    /// # Errors
+    /// `NOPROTOOPT`: it is IPv4's.
+    pub fn only_v6(&self) -> Result<bool, Errno> {
+        match self.family {
+            Family::V4 => Err(Errno::NOPROTOOPT),
+            Family::V6 => Ok(self.stack.look(|inner| inner.entry(self.id).0.only_v6)),
+        }
+    }
+
+    /// Changes that.
+    ///
+    /// # Errors
+    /// As of [`Socket::only_v6`]. `INVAL`: it has a port.
+    pub fn set_only_v6(&self, on: bool) -> Result<(), Errno> {
+        self.only_v6()?;
+        self.stack.look(|inner| match inner.entry(self.id).0 {
+            Entry { bound: Some(_), .. } => Err(Errno::INVAL),
+            entry => {
+                entry.only_v6 = on;
+                Ok(())
+            }
         })
     }
 
@@ -390,7 +423,7 @@ impl Socket {
 }
 
 /// Calls for a connection.
-fn call(inner: &mut Inner, id: usize, to: SocketAddrV4) -> Result<(), Errno> {
+fn call(inner: &mut Inner, id: usize, to: SocketAddr) -> Result<(), Errno> {
     let from = from(inner, id, to)?;
     let owner = inner.entry(id).0.owner;
     inner.sockets.make_room(owner)?;
@@ -405,18 +438,14 @@ fn call(inner: &mut Inner, id: usize, to: SocketAddrV4) -> Result<(), Errno> {
 }
 
 /// Where a socket sends to `to` from. It has a port then.
-fn from(inner: &mut Inner, id: usize, to: SocketAddrV4) -> Result<SocketAddrV4, Errno> {
-    let bound = inner.entry(id).0.bound.and_then(|(address, _)| address);
-    let source = inner.source(bound, *to.ip())?;
-    if inner.entry(id).0.bound.is_none() {
-        inner.bind(id, UNSPECIFIED)?;
-    }
-    let (_, port) = inner.entry(id).0.bound.ok_or(Errno::INVAL)?;
-    Ok(SocketAddrV4::new(source, port))
+fn from(inner: &mut Inner, id: usize, to: SocketAddr) -> Result<SocketAddr, Errno> {
+    let source = inner.source(id, to.ip())?;
+    let (_, port) = inner.bind_anywhere(id)?;
+    Ok(SocketAddr::new(source, port))
 }
 
 /// From now on a socket talks with `to` alone.
-fn connect_datagram(inner: &mut Inner, id: usize, to: SocketAddrV4) -> Result<(), Errno> {
+fn connect_datagram(inner: &mut Inner, id: usize, to: SocketAddr) -> Result<(), Errno> {
     from(inner, id, to)?;
     let (entry, sockets) = inner.entry(id);
     if let State::Datagram(datagram) = &mut entry.state {
@@ -425,11 +454,11 @@ fn connect_datagram(inner: &mut Inner, id: usize, to: SocketAddrV4) -> Result<()
     Ok(())
 }
 
-fn send_datagram(inner: &mut Inner, id: usize, source: &[u8], to: SocketAddrV4) -> Result<usize, Errno> {
+fn send_datagram(inner: &mut Inner, id: usize, source: &[u8], to: SocketAddr) -> Result<usize, Errno> {
     let from = from(inner, id, to)?;
     let (entry, sockets) = inner.entry(id);
     let State::Datagram(datagram) = &mut entry.state else { return Err(Errno::OPNOTSUPP) };
-    datagram.send(sockets, source, *from.ip(), to)
+    datagram.send(sockets, source, from.ip(), to)
 }
 
 /// What a reader waits for.

@@ -1,6 +1,7 @@
 //! The stack of a node: one lock over smoltcp and everything that its sockets
 //! keep; the turn that moves packets; who has which port.
 
+use crate::address::{self, Family, Reach, loopback};
 use crate::datagram::Datagram;
 use crate::listener::Listener;
 use crate::names::Names;
@@ -12,7 +13,7 @@ use kernel::waiters::Waiters;
 use smoltcp::iface::{Config, Interface, PollResult};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use transport::ethernet::{Card, outside};
 
@@ -68,9 +69,11 @@ pub(crate) struct Inner {
 pub(crate) struct Entry {
     pub changes: Arc<Waiters>,
     pub owner: Owner,
-    /// The port that is this socket's own, and on which of the node's addresses;
-    /// `None`: on all.
-    pub bound: Option<(Option<Ipv4Addr>, u16)>,
+    pub family: Family,
+    /// Of IPv6, and has nothing to do with IPv4.
+    pub only_v6: bool,
+    /// The port that is this socket's own, and on which of the node's addresses.
+    pub bound: Option<(Reach, u16)>,
     pub state: State,
 }
 
@@ -85,7 +88,7 @@ pub(crate) enum State {
 }
 
 impl Entry {
-    fn is_datagram(&self) -> bool {
+    pub fn is_datagram(&self) -> bool {
         matches!(self.state, State::Datagram(_))
     }
 }
@@ -269,10 +272,15 @@ impl Inner {
     }
 
     /// Keeps a socket, if that may be; its number.
-    pub fn insert(&mut self, owner: Owner, state: State) -> Result<(usize, Arc<Waiters>), Errno> {
+    pub fn insert(
+        &mut self,
+        owner: Owner,
+        family: Family,
+        state: State,
+    ) -> Result<(usize, Arc<Waiters>), Errno> {
         self.may_insert(owner)?;
         let changes = Arc::new(Waiters::default());
-        let entry = Entry { changes: changes.clone(), owner, bound: None, state };
+        let entry = Entry { changes: changes.clone(), owner, family, only_v6: false, bound: None, state };
         let id = self.entries.iter().position(Option::is_none).unwrap_or_else(|| {
             self.entries.push(None);
             self.entries.len() - 1
@@ -317,54 +325,70 @@ impl Inner {
         }
     }
 
-    /// The address from which a socket that has address `bound`, or any, sends to `to`.
+    /// The address from which a socket sends to `to`.
     ///
     /// # Errors
-    /// `NETUNREACH`; `INVAL`: nobody there could answer.
-    pub fn source(&self, bound: Option<Ipv4Addr>, to: Ipv4Addr) -> Result<Ipv4Addr, Errno> {
+    /// `NETUNREACH`, `AFNOSUPPORT`; `INVAL`: nobody there could answer.
+    pub fn source(&self, id: usize, to: IpAddr) -> Result<IpAddr, Errno> {
         let is_own = self.wire.has_address(to);
-        // The first and the last address of a network are nobody's.
-        let is_nobody = to.is_loopback() && matches!(to.octets(), [_, 0, 0, 0] | [_, 255, 255, 255]);
+        let entry = self.entries[id].as_ref();
+        let bound = entry.and_then(|entry| entry.bound).and_then(|(reach, _)| reach.one());
+        let is_barred = entry.is_some_and(|entry| entry.only_v6) && to.is_ipv4();
+        let outside = address::outside(address::of(to)).filter(|_| self.wire.has_card());
         match bound {
-            _ if is_nobody || !is_own && !self.wire.has_card() => Err(Errno::NETUNREACH),
+            _ if is_barred || address::is_nobodys(to) || !is_own && outside.is_none() => {
+                Err(Errno::NETUNREACH)
+            }
+            Some(IpAddr::V4(_)) if to.is_ipv6() => Err(Errno::AFNOSUPPORT),
+            Some(IpAddr::V6(_)) if to.is_ipv4() => Err(Errno::NETUNREACH),
             Some(bound) if bound.is_loopback() && !is_own => Err(Errno::INVAL),
             Some(bound) => Ok(bound),
-            None if to.is_loopback() => Ok(Ipv4Addr::LOCALHOST),
-            None => Ok(outside::ADDRESS.into()),
+            None if to.is_loopback() => Ok(loopback(address::of(to))),
+            None => outside.ok_or(Errno::NETUNREACH),
         }
     }
 
     /// Gives a socket its port.
-    pub fn bind(&mut self, id: usize, wanted: SocketAddrV4) -> Result<(), Errno> {
-        let address = Some(*wanted.ip()).filter(|address| !address.is_unspecified());
-        if address.is_some_and(|address| !self.wire.has_address(address)) {
-            return Err(Errno::ADDRNOTAVAIL);
-        }
-        let is_datagram = self.entry(id).0.is_datagram();
-        if self.entry(id).0.bound.is_some() {
+    pub fn bind(&mut self, id: usize, wanted: SocketAddr) -> Result<(), Errno> {
+        let (entry, _) = self.entry(id);
+        let (is_datagram, only_v6) = (entry.is_datagram(), entry.only_v6);
+        if entry.bound.is_some() || only_v6 && wanted.is_ipv4() {
             return Err(Errno::INVAL);
+        }
+        let reach = Reach::of(wanted.ip(), only_v6);
+        if reach.one().is_some_and(|address| !self.wire.has_address(address)) {
+            return Err(Errno::ADDRNOTAVAIL);
         }
         let port = match wanted.port() {
             0 => self.any_port(is_datagram)?,
-            port if self.is_bound(is_datagram, address, port) => return Err(Errno::ADDRINUSE),
+            port if self.is_bound(is_datagram, reach, port) => return Err(Errno::ADDRINUSE),
             port => port,
         };
         let (entry, sockets) = self.entry(id);
         if let State::Datagram(datagram) = &mut entry.state {
             sockets.make_room(entry.owner)?;
-            datagram.open(sockets, entry.owner, address, port)?;
+            datagram.open(sockets, entry.owner, reach, port)?;
         }
-        entry.bound = Some((address, port));
+        entry.bound = Some((reach, port));
         Ok(())
     }
 
-    /// Whether a socket has this port on this address.
-    fn is_bound(&self, is_datagram: bool, address: Option<Ipv4Addr>, port: u16) -> bool {
-        self.entries.iter().flatten().filter(|entry| entry.is_datagram() == is_datagram).any(|entry| {
-            entry.bound.is_some_and(|(other, bound)| {
-                bound == port && (other.is_none() || address.is_none() || other == address)
-            })
-        })
+    /// Gives a socket any port, if it has none.
+    pub fn bind_anywhere(&mut self, id: usize) -> Result<(Reach, u16), Errno> {
+        if self.entry(id).0.bound.is_none() {
+            let anywhere = self.entry(id).0.family.unspecified();
+            self.bind(id, SocketAddr::new(anywhere, 0))?;
+        }
+        self.entry(id).0.bound.ok_or(Errno::INVAL)
+    }
+
+    /// Whether a socket has this port somewhere there.
+    fn is_bound(&self, is_datagram: bool, reach: Reach, port: u16) -> bool {
+        self.entries
+            .iter()
+            .flatten()
+            .filter(|entry| entry.is_datagram() == is_datagram)
+            .any(|entry| entry.bound.is_some_and(|(other, bound)| bound == port && other.meets(reach)))
     }
 
     /// A port that nobody has.
@@ -372,18 +396,20 @@ impl Inner {
         for _ in ANY_PORTS {
             let port = self.next_port;
             self.next_port = if port == *ANY_PORTS.end() { *ANY_PORTS.start() } else { port + 1 };
-            if !self.sockets.has_ending(port) && !self.is_bound(is_datagram, None, port) {
+            if !self.sockets.has_ending(port) && !self.is_bound(is_datagram, Reach::All, port) {
                 return Ok(port);
             }
         }
         Err(Errno::ADDRNOTAVAIL)
     }
 
-    /// Where packets to `to` go: to nowhere in particular is to this node.
-    pub fn destination(to: SocketAddrV4) -> SocketAddrV4 {
-        match to.ip().is_unspecified() {
-            true => SocketAddrV4::new(Ipv4Addr::LOCALHOST, to.port()),
-            false => to,
+    /// Where packets of a socket to `to` go: to nowhere in particular is to this node.
+    pub fn destination(&self, id: usize, to: SocketAddr) -> SocketAddr {
+        if !to.ip().is_unspecified() {
+            return to;
         }
+        let bound = self.entries[id].as_ref().and_then(|entry| entry.bound);
+        let family = address::of(bound.and_then(|(reach, _)| reach.one()).unwrap_or(to.ip()));
+        SocketAddr::new(loopback(family), to.port())
     }
 }

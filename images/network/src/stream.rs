@@ -7,7 +7,7 @@ use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
 use smoltcp::time::Duration;
 use smoltcp::wire::IpEndpoint;
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::SocketAddr;
 
 /// How long a peer may say nothing before it is asked if it is still there, if it
 /// is at all; how often it is asked, and how long after one another.
@@ -78,10 +78,9 @@ pub fn socket() -> Socket<'static> {
     Socket::new(buffer(), buffer())
 }
 
-/// One end of a connection as programs write it. (All is IPv4.)
-pub fn address(end: IpEndpoint) -> SocketAddrV4 {
-    let IpAddr::V4(address) = end.addr.into() else { unreachable!("there is no other IP here") };
-    SocketAddrV4::new(address, end.port)
+/// One end of a connection as `std` writes it.
+pub fn address(end: IpEndpoint) -> SocketAddr {
+    SocketAddr::new(end.addr.into(), end.port)
 }
 
 /// What is left of a connection that has ended on both sides: no ends, no buffers.

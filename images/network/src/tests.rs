@@ -1,14 +1,18 @@
 //! Sockets of one stack, on a clock that the test moves; [`joined`]: of two.
-//! [`ends`]: how connections end; [`sharing`]: whose what is.
+//! [`ends`]: how connections end; [`refusals`]: what senders of datagrams are told;
+//! [`sharing`]: whose what is; [`versions`]: IPv6, and beside it IPv4.
 
 mod ends;
 mod joined;
+mod refusals;
 mod sharing;
+mod versions;
 
+use crate::Family::V4;
 use crate::names::{Lookup, known};
 use crate::{Kind, Owner, Readiness, Shutdown, Socket, Stack};
 use kernel::errno::Errno;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,8 +39,8 @@ fn alone() -> (Arc<Stack>, Clock) {
     (Stack::new(None, || 7, 1 << 30, move || reads.now()), clock)
 }
 
-const fn local(port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
 /// A listener on any port of the loopback, and a connection to it.
@@ -46,10 +50,10 @@ fn pair(stack: &Arc<Stack>) -> (Socket, Socket, Socket) {
 
 /// The same of another owner.
 fn pair_of(stack: &Arc<Stack>, owner: Owner) -> (Socket, Socket, Socket) {
-    let listener = Socket::new(stack, owner, Kind::Stream).unwrap();
+    let listener = Socket::new(stack, owner, V4, Kind::Stream).unwrap();
     listener.bind(local(0)).unwrap();
     listener.listen(8).unwrap();
-    let caller = Socket::new(stack, owner, Kind::Stream).unwrap();
+    let caller = Socket::new(stack, owner, V4, Kind::Stream).unwrap();
     assert_eq!(caller.connect(listener.local()), Err(Errno::INPROGRESS));
     assert_eq!(caller.connected(), Ok(()));
     let (accepted, from) = listener.accept().unwrap();
@@ -127,14 +131,14 @@ fn a_full_connection_pushes_back_and_loses_nothing() {
 #[test]
 fn nobody_listens_is_refused_and_said_once() {
     let (stack, _) = alone();
-    let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let caller = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     assert_eq!(caller.connect(local(9)), Err(Errno::INPROGRESS));
     assert_eq!(caller.connected(), Err(Errno::CONNREFUSED));
     assert_eq!(caller.take_error(), Some(Errno::CONNREFUSED));
     assert_eq!(caller.take_error(), None);
     assert!(caller.readiness().over);
     // Now it may call again; without having been told, another call says it.
-    let listener = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let listener = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     listener.listen(1).unwrap();
     assert_eq!(caller.connect(local(9)), Err(Errno::INPROGRESS));
     let told = caller.readiness();
@@ -146,8 +150,8 @@ fn nobody_listens_is_refused_and_said_once() {
     assert_eq!((caller.connected(), caller.take_error()), (Ok(()), None));
     assert_eq!(listener.accept().unwrap().1, caller.local());
     // Without a card there is no way out.
-    let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
-    let far = SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 2), 80);
+    let caller = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
+    let far = SocketAddr::from((Ipv4Addr::new(10, 0, 2, 2), 80));
     assert_eq!(caller.connect(far), Err(Errno::NETUNREACH));
 }
 
@@ -157,14 +161,14 @@ fn a_port_is_one_sockets_until_that_is_closed() {
     let (listener, caller, accepted) = pair(&stack);
     let taken = listener.local();
     let bind = |to| {
-        let other = Socket::new(&stack, ME, Kind::Stream).unwrap();
+        let other = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
         other.bind(to).and_then(|()| other.listen(1)).map(|()| other)
     };
     assert_eq!(bind(taken).err(), Some(Errno::ADDRINUSE));
-    assert_eq!(bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, taken.port())).err(), Some(Errno::ADDRINUSE));
-    assert_eq!(bind(SocketAddrV4::new(Ipv4Addr::new(10, 9, 9, 9), 1)).err(), Some(Errno::ADDRNOTAVAIL));
+    assert_eq!(bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, taken.port()))).err(), Some(Errno::ADDRINUSE));
+    assert_eq!(bind(SocketAddr::from((Ipv4Addr::new(10, 9, 9, 9), 1))).err(), Some(Errno::ADDRNOTAVAIL));
     // UDP's ports are others.
-    Socket::new(&stack, ME, Kind::Datagram).unwrap().bind(taken).unwrap();
+    Socket::new(&stack, ME, V4, Kind::Datagram).unwrap().bind(taken).unwrap();
     drop(listener);
     // Connections that were accepted do not keep it.
     let again = bind(taken).unwrap();
@@ -191,11 +195,11 @@ fn what_nobody_will_read_resets_the_connection() {
 #[test]
 fn a_backlog_is_kept_and_what_is_beyond_it_refused() {
     let (stack, _) = alone();
-    let listener = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let listener = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     listener.listen(3).unwrap();
     let callers: Vec<_> = (0..4)
         .map(|_| {
-            let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
+            let caller = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
             assert_eq!(caller.connect(listener.local()), Err(Errno::INPROGRESS));
             caller
         })
@@ -206,7 +210,7 @@ fn a_backlog_is_kept_and_what_is_beyond_it_refused() {
         assert_eq!(listener.accept().unwrap().1, caller.local());
     }
     assert!(!listener.readiness().readable);
-    let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let caller = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     assert_eq!(caller.connect(listener.local()), Err(Errno::INPROGRESS));
     assert_eq!(caller.connected(), Ok(()));
     drop(listener);
@@ -218,7 +222,7 @@ fn a_backlog_is_kept_and_what_is_beyond_it_refused() {
 fn datagrams_arrive_whole_from_whom_they_are() {
     let (stack, _) = alone();
     let [a, b, c] = [1, 2, 3].map(|_| {
-        let socket = Socket::new(&stack, ME, Kind::Datagram).unwrap();
+        let socket = Socket::new(&stack, ME, V4, Kind::Datagram).unwrap();
         socket.bind(local(0)).unwrap();
         socket
     });
@@ -244,7 +248,7 @@ fn datagrams_arrive_whole_from_whom_they_are() {
 fn strangers_neither_wake_nor_crowd_out_a_peer() {
     let (stack, _) = alone();
     let [own, peer, stranger] = [1, 2, 3].map(|_| {
-        let socket = Socket::new(&stack, ME, Kind::Datagram).unwrap();
+        let socket = Socket::new(&stack, ME, V4, Kind::Datagram).unwrap();
         socket.bind(local(0)).unwrap();
         socket
     });
@@ -270,40 +274,40 @@ fn strangers_neither_wake_nor_crowd_out_a_peer() {
 #[test]
 fn all_of_127_is_the_node() {
     let (stack, _) = alone();
-    let at = |last: [u8; 3], port| SocketAddrV4::new([127, last[0], last[1], last[2]].into(), port);
-    let listener = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let at = |last: [u8; 3], port| SocketAddr::new([127, last[0], last[1], last[2]].into(), port);
+    let listener = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     listener.listen(8).unwrap();
     let port = listener.local().port();
     for last in [[0, 0, 1], [0, 0, 2], [9, 8, 7]] {
-        let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
+        let caller = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
         assert_eq!(caller.connect(at(last, port)), Err(Errno::INPROGRESS));
         assert_eq!((caller.connected(), caller.peer()), (Ok(()), Ok(at(last, port))));
         let (accepted, from) = listener.accept().unwrap();
         assert_eq!((accepted.local(), from), (at(last, port), caller.local()));
-        assert_eq!(*from.ip(), Ipv4Addr::LOCALHOST);
+        assert_eq!(from.ip(), Ipv4Addr::LOCALHOST);
         accepted.send(b"there").unwrap();
         assert_eq!(read(&caller).0, b"there");
     }
-    let bound = Socket::new(&stack, ME, Kind::Datagram).unwrap();
+    let bound = Socket::new(&stack, ME, V4, Kind::Datagram).unwrap();
     bound.bind(at([0, 0, 3], 70)).unwrap();
-    let sender = Socket::new(&stack, ME, Kind::Datagram).unwrap();
+    let sender = Socket::new(&stack, ME, V4, Kind::Datagram).unwrap();
     sender.send_to(b"elsewhere", at([0, 0, 4], 70)).unwrap();
     sender.send_to(b"here", at([0, 0, 3], 70)).unwrap();
     let mut buffer = [0; 10];
     assert_eq!(bound.receive(&mut buffer, false).map(|(length, _)| length), Ok(4));
     for last in [[0, 0, 0], [255, 255, 255]] {
-        let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
+        let caller = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
         assert_eq!(caller.connect(at(last, port)), Err(Errno::NETUNREACH));
         assert_eq!(sender.send_to(b"x", at(last, 70)), Err(Errno::NETUNREACH));
     }
-    let own = SocketAddrV4::new(transport::ethernet::outside::ADDRESS.into(), 0);
-    assert_eq!(Socket::new(&stack, ME, Kind::Stream).unwrap().bind(own), Err(Errno::ADDRNOTAVAIL));
+    let own = SocketAddr::new(transport::ethernet::outside::ADDRESS.into(), 0);
+    assert_eq!(Socket::new(&stack, ME, V4, Kind::Stream).unwrap().bind(own), Err(Errno::ADDRNOTAVAIL));
 }
 
 #[test]
 fn who_calls_itself_is_connected_with_itself() {
     let (stack, clock) = alone();
-    let own = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let own = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     own.bind(local(77)).unwrap();
     assert_eq!(own.connect(local(77)), Err(Errno::INPROGRESS));
     assert_eq!(own.connected(), Ok(()));
@@ -317,7 +321,7 @@ fn who_calls_itself_is_connected_with_itself() {
 fn whoever_waits_is_woken_by_every_datagram() {
     let (stack, _) = alone();
     let [a, b] = [1, 2].map(|_| {
-        let socket = Socket::new(&stack, ME, Kind::Datagram).unwrap();
+        let socket = Socket::new(&stack, ME, V4, Kind::Datagram).unwrap();
         socket.bind(local(0)).unwrap();
         socket
     });
@@ -333,14 +337,14 @@ fn whoever_waits_is_woken_by_every_datagram() {
 fn a_closed_socket_has_no_port_whoever_still_holds_it() {
     let (stack, _) = alone();
     for kind in [Kind::Datagram, Kind::Stream] {
-        let first = Socket::new(&stack, ME, kind).unwrap();
+        let first = Socket::new(&stack, ME, V4, kind).unwrap();
         first.bind(local(7000)).unwrap();
         let mut buffer = [0; 8];
         if kind == Kind::Stream {
             first.listen(1).unwrap();
         }
         first.close();
-        let second = Socket::new(&stack, ME, kind).unwrap();
+        let second = Socket::new(&stack, ME, V4, kind).unwrap();
         assert_eq!(second.bind(local(7000)), Ok(()), "{kind:?}");
         assert!(first.receive(&mut buffer, false).is_err() && first.accept().is_err());
     }
@@ -370,16 +374,17 @@ fn changes_are_counted_when_something_may_be_done() {
     drop(caller);
     assert_ne!(accepted.changes().count(), before);
     let before = listener.changes().count();
-    let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let caller = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     let _ = caller.connect(listener.local());
     assert_ne!(listener.changes().count(), before);
 }
 
 #[test]
 fn some_names_are_known_without_asking() {
-    assert_eq!(known("localhost"), Some(Ipv4Addr::LOCALHOST));
-    assert_eq!(known("LocalHost."), Some(Ipv4Addr::LOCALHOST));
-    assert_eq!(known("10.1.2.3"), Some(Ipv4Addr::new(10, 1, 2, 3)));
+    let own = Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+    assert_eq!((known("localhost"), known("LocalHost.")), (own.clone(), own));
+    assert_eq!(known("10.1.2.3"), Some(vec![[10, 1, 2, 3].into()]));
+    assert_eq!(known("::1"), Some(vec![Ipv6Addr::LOCALHOST.into()]));
     assert_eq!(known("example.org"), None);
     let (stack, _) = alone();
     assert_eq!(Lookup::new(&stack, "example.org").err(), Some(Errno::NOENT));

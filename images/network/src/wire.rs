@@ -4,11 +4,13 @@
 //! What comes through the card and is not for the node's address outside, or says
 //! that it comes from the node, is dropped: the loopback is the node's own.
 
+use crate::address::{self, is_own};
 use crate::arp;
+use crate::packet::{About, Header, about};
 use smoltcp::phy::{self, Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
 use transport::ethernet::{Card, FRAME_HEADER_BYTES, MAX_FRAME, MAX_PACKET, outside};
 
 /// Most packets on their way to the node itself.
@@ -17,15 +19,6 @@ const MAX_LOOPED: usize = 64;
 const MOST_SKIPPED: usize = 64;
 /// IPv4, as a frame's header calls it.
 const IPV4: [u8; 2] = [8, 0];
-/// TCP, as a packet's header calls it, and three of its flags; UDP.
-const TCP: u8 = 6;
-const SYN: u8 = 2;
-const RST: u8 = 4;
-const ACK: u8 = 16;
-const UDP: u8 = 17;
-/// Where a packet's header says from whom it comes and to whom it goes.
-const SOURCE: usize = 12;
-const DESTINATION: usize = 16;
 
 /// The loopback and the card.
 pub struct Wire {
@@ -48,55 +41,6 @@ enum Staged {
     Arrived(usize),
 }
 
-/// From whom a packet comes, and to whom it goes.
-#[derive(Clone, Copy)]
-pub struct Ends {
-    pub from: SocketAddrV4,
-    pub to: SocketAddrV4,
-}
-
-/// What a packet is about.
-pub enum About {
-    /// It calls for a connection.
-    Call(Ends),
-    /// It breaks one.
-    Reset,
-    /// It belongs to one otherwise.
-    Segment(Ends),
-    /// UDP.
-    Datagram(Ends),
-    /// Anything else.
-    Other,
-}
-
-/// Whether a packet for this address stays on the node.
-pub fn is_own(address: Ipv4Addr) -> bool {
-    address.is_loopback() || address == Ipv4Addr::from(outside::ADDRESS)
-}
-
-/// An address in a packet.
-fn address(packet: &[u8], at: usize) -> Option<Ipv4Addr> {
-    let octets: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
-    Some(octets.into())
-}
-
-/// What a packet is about, as far as it says so.
-fn about(packet: &[u8]) -> Option<About> {
-    let segment = packet.get(usize::from(packet.first()? & 15) * 4..)?;
-    let port = |at: usize| Some(u16::from_be_bytes([*segment.get(at)?, *segment.get(at + 1)?]));
-    let end = |at, port| Some(SocketAddrV4::new(address(packet, at)?, port));
-    let ends = Ends { from: end(SOURCE, port(0)?)?, to: end(DESTINATION, port(2)?)? };
-    Some(match *packet.get(9)? {
-        TCP => match segment.get(13)? & (SYN | RST | ACK) {
-            SYN => About::Call(ends),
-            flags if flags & RST != 0 => About::Reset,
-            _ => About::Segment(ends),
-        },
-        UDP => About::Datagram(ends),
-        _ => About::Other,
-    })
-}
-
 impl Wire {
     pub fn new(card: Option<Box<dyn Card>>) -> Self {
         let frame = || Box::new([0; MAX_FRAME]);
@@ -116,11 +60,8 @@ impl Wire {
     }
 
     /// Whether this address is the node's.
-    pub fn has_address(&self, address: Ipv4Addr) -> bool {
-        match self.has_card() {
-            true => is_own(address),
-            false => address.is_loopback(),
-        }
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        if self.has_card() { is_own(address) } else { address.is_loopback() }
     }
 
     /// Whether a packet waits to be taken.
@@ -159,7 +100,7 @@ impl Wire {
 
     /// What the staged packet is about.
     pub fn about(&self) -> About {
-        about(self.staged()).unwrap_or(About::Other)
+        about(self.staged())
     }
 
     /// Takes the staged packet for nobody.
@@ -189,13 +130,10 @@ impl Wire {
 
 /// Whether a frame carries a packet that may come in.
 fn is_for_node(frame: &[u8]) -> bool {
-    let Some(packet) = frame.get(FRAME_HEADER_BYTES..) else { return false };
-    let (Some(from), Some(to)) = (address(packet, SOURCE), address(packet, DESTINATION)) else {
-        return false;
-    };
+    let Some(header) = frame.get(FRAME_HEADER_BYTES..).and_then(Header::of) else { return false };
     // Pieces of packets are not put together.
-    let is_whole = packet.get(6..8).is_some_and(|bits| (bits[0] & 0x3f, bits[1]) == (0, 0));
-    frame[12..14] == IPV4 && is_whole && !is_own(from) && to == Ipv4Addr::from(outside::ADDRESS)
+    let is_outsides = frame[12..14] == IPV4 && address::outside(address::of(header.from)) == Some(header.to);
+    is_outsides && header.is_whole && !is_own(header.from)
 }
 
 impl Device for Wire {
@@ -257,7 +195,7 @@ impl phy::TxToken for Outgoing<'_> {
         let end = FRAME_HEADER_BYTES + length;
         let filled = fill(&mut self.frame[FRAME_HEADER_BYTES..end]);
         let packet = &self.frame[FRAME_HEADER_BYTES..end];
-        if address(packet, DESTINATION).is_some_and(is_own) {
+        if Header::of(packet).is_some_and(|header| is_own(header.to)) {
             self.looped.push_back(packet.to_vec());
         } else if let Some(card) = self.card {
             self.frame[..6].copy_from_slice(&outside::GATEWAY_HARDWARE);

@@ -16,7 +16,7 @@ type Part = fn() -> Outcome;
 
 /// All of it.
 pub fn all(out: &mut impl Write) -> Outcome {
-    let parts: [(&str, Part); 12] = [
+    let parts: [(&str, Part); 14] = [
         ("echo", echo),
         ("addresses", addresses),
         ("half closed", half_closed),
@@ -28,6 +28,8 @@ pub fn all(out: &mut impl Write) -> Outcome {
         ("both ways at once", both_ways),
         ("many", many),
         ("datagrams", datagrams),
+        ("datagrams to nobody", to_nobody),
+        ("both versions of IP", both_versions),
         ("names", names),
     ];
     for (name, part) in parts {
@@ -295,6 +297,49 @@ fn datagrams() -> Outcome {
     assert_eq!(kind(UdpSocket::bind(a.local_addr()?)), Some(ErrorKind::AddrInUse));
     assert!(!a.broadcast()?);
     assert_eq!(kind(stranger.send_to(b"all", (Ipv4Addr::BROADCAST, 9))), Some(ErrorKind::PermissionDenied));
+    Ok(())
+}
+
+fn to_nobody() -> Outcome {
+    let nobody = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+    let (told, not_told) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    told.connect(nobody)?;
+    // One that waits is woken by it.
+    told.set_read_timeout(Some(LONG))?;
+    let waits = told.try_clone()?;
+    let waiter = thread::spawn(move || kind(waits.recv(&mut [0; 8])));
+    thread::sleep(SHORT);
+    told.send(b"x")?;
+    assert_eq!(waiter.join().expect("it does not panic"), Some(ErrorKind::ConnectionRefused));
+    assert!(told.take_error()?.is_none());
+    not_told.send_to(b"x", nobody)?;
+    not_told.set_read_timeout(Some(SHORT))?;
+    assert_eq!(kind(not_told.recv_from(&mut [0; 8])), Some(ErrorKind::WouldBlock));
+    Ok(())
+}
+
+fn both_versions() -> Outcome {
+    let listener = TcpListener::bind("[::]:0")?;
+    let port = listener.local_addr()?.port();
+    // Also who knows this host by its name.
+    for to in ["127.0.0.1", "::1", "localhost"] {
+        let mut caller = TcpStream::connect((to, port))?;
+        let (mut accepted, from) = listener.accept()?;
+        assert!(from.is_ipv6() && from.ip().to_canonical() == caller.local_addr()?.ip());
+        caller.write_all(b"there")?;
+        let mut there = [0; 5];
+        accepted.read_exact(&mut there)?;
+        assert_eq!(&there, b"there");
+    }
+    drop(listener);
+    let (v4, v6) = (TcpListener::bind(("0.0.0.0", port))?, TcpListener::bind(("::1", port))?);
+    for (listener, to) in [(&v4, "127.0.0.1"), (&v6, "::1")] {
+        let caller = TcpStream::connect((to, port))?;
+        assert_eq!(listener.accept()?.1, caller.local_addr()?);
+    }
+    drop(v6);
+    assert_eq!(kind(TcpStream::connect(("::1", port))), Some(ErrorKind::ConnectionRefused));
+    assert_eq!(kind(TcpListener::bind("[2001:db8::1]:80")), Some(ErrorKind::AddrNotAvailable));
     Ok(())
 }
 

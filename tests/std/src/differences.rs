@@ -113,6 +113,7 @@ pub const DIFFERENCES: &[Difference] = &[
     differs("std-io", "error 21", "IsADirectory", "Uncategorized", KIND),
     differs("std-io", "error 28", "StorageFull", "Uncategorized", KIND),
     differs("std-io", "error 39", "DirectoryNotEmpty", "Uncategorized", KIND),
+    differs("std-net", "to the other version", "NetworkUnreachable (101)", "Uncategorized (101)", KIND),
     differs("std-net", "a timeout of nothing", "InvalidInput", "ConnectionRefused", AT_ONCE),
     differs("std-io", "a pipe", "()", "Unsupported", REFUSED),
     differs("std-process", "no such program", "NotFound (2)", "Unsupported", ONE_PROCESS),

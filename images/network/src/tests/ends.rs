@@ -3,20 +3,21 @@
 
 use super::joined::{SECOND, World};
 use super::{ME, read};
+use crate::Family::V4;
 use crate::{Kind, Shutdown, Socket};
 use kernel::errno::Errno;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use transport::ethernet::outside;
 
 /// The second stack, as the first one calls it.
-const THERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 2), 80);
+const THERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2)), 80);
 /// What Linux gives a peer that is asked: two hours, and nine times 75 s.
 const PEER_GONE_S: u64 = 7200 + 9 * 75;
 
 /// Calls from a port of the first stack.
 fn call_from(world: &World, port: u16) -> Socket {
-    let caller = Socket::new(&world.stacks[0], ME, Kind::Stream).unwrap();
-    caller.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)).unwrap();
+    let caller = Socket::new(&world.stacks[0], ME, V4, Kind::Stream).unwrap();
+    caller.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).unwrap();
     assert_eq!(caller.connect(THERE), Err(Errno::INPROGRESS));
     caller
 }
@@ -41,8 +42,8 @@ fn accept(world: &World, listener: &Socket) -> Socket {
 }
 
 fn listen(world: &World, backlog: i32) -> Socket {
-    let listener = Socket::new(&world.stacks[1], ME, Kind::Stream).unwrap();
-    listener.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).unwrap();
+    let listener = Socket::new(&world.stacks[1], ME, V4, Kind::Stream).unwrap();
+    listener.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80))).unwrap();
     listener.listen(backlog).unwrap();
     listener
 }
@@ -315,8 +316,8 @@ fn who_has_forgotten_its_connection_may_call_again() {
 fn both_may_call_each_other_at_once() {
     let world = World::new(0, 3);
     let ends = [0, 1].map(|index| {
-        let end = Socket::new(&world.stacks[index], ME, Kind::Stream).unwrap();
-        end.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).unwrap();
+        let end = Socket::new(&world.stacks[index], ME, V4, Kind::Stream).unwrap();
+        end.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80))).unwrap();
         end
     });
     for end in &ends {
@@ -332,10 +333,10 @@ fn both_may_call_each_other_at_once() {
 fn nobody_calls_outside_as_the_loopback() {
     let world = World::new(0, 3);
     for kind in [Kind::Stream, Kind::Datagram] {
-        let socket = Socket::new(&world.stacks[0], ME, kind).unwrap();
-        socket.bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let socket = Socket::new(&world.stacks[0], ME, V4, kind).unwrap();
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         assert_eq!(socket.connect(THERE), Err(Errno::INVAL), "{kind:?}");
-        let own = SocketAddrV4::new(outside::ADDRESS.into(), 9);
+        let own = SocketAddr::new(outside::ADDRESS.into(), 9);
         assert_ne!(socket.connect(own), Err(Errno::INVAL), "{kind:?}");
         if kind == Kind::Datagram {
             assert_eq!(socket.send_to(b"x", THERE), Err(Errno::INVAL));
@@ -348,14 +349,14 @@ fn nobody_calls_outside_as_the_loopback() {
 fn packets_live_as_long_as_was_said() {
     let world = World::new(0, 3);
     let lives = || world.to_second.lock().unwrap().drain(..).map(|frame| frame[22]).collect::<Vec<_>>();
-    let socket = Socket::new(&world.stacks[0], ME, Kind::Datagram).unwrap();
+    let socket = Socket::new(&world.stacks[0], ME, V4, Kind::Datagram).unwrap();
     socket.send_to(b"x", THERE).unwrap();
     assert_eq!(lives(), [64]);
     socket.set_time_to_live(3);
     socket.send_to(b"x", THERE).unwrap();
     assert_eq!(lives(), [3]);
     // Before it has a port as well.
-    let socket = Socket::new(&world.stacks[0], ME, Kind::Datagram).unwrap();
+    let socket = Socket::new(&world.stacks[0], ME, V4, Kind::Datagram).unwrap();
     socket.set_time_to_live(9);
     socket.send_to(b"x", THERE).unwrap();
     assert_eq!(lives(), [9]);

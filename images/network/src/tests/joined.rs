@@ -2,19 +2,20 @@
 //! lose frames or be cut.
 //!
 //! Both have the same address. The cable exchanges where a packet comes from and
-//! where it goes to, which leaves every checksum as it is: so each takes the
-//! other one for whomever it called.
+//! where it goes to, also of one that ICMP tells of, which leaves every checksum as it
+//! is: so each takes the other one for whomever it called.
 
 use super::{Clock, ME, read};
+use crate::Family::V4;
 use crate::names::Lookup;
 use crate::{Kind, Shutdown, Socket, Stack};
 use kernel::errno::Errno;
 use proptest::prelude::*;
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use transport::ethernet::{Card, MAX_FRAME, outside};
+use transport::ethernet::{Card, FRAME_HEADER_BYTES, MAX_FRAME, outside};
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 /// Most frames under way in one direction.
@@ -66,8 +67,9 @@ impl Card for End {
     fn send(&mut self, frame: &[u8]) {
         if !self.is_lost() && !self.is_cut.load(Ordering::Relaxed) {
             let mut frame = frame.to_vec();
-            if let Some(addresses) = frame.get_mut(26..34) {
-                addresses.rotate_left(4);
+            exchange(&mut frame, FRAME_HEADER_BYTES);
+            if is_icmp(&frame) {
+                exchange(&mut frame, FRAME_HEADER_BYTES + 20 + 8);
             }
             let calls = frame.get(23) == Some(&6) && frame.get(47) == Some(&2);
             let mut sends = self.sends.lock().unwrap();
@@ -78,6 +80,18 @@ impl Card for End {
             sends.push_back(frame);
         }
     }
+}
+
+/// Exchanges where a packet, which starts there, comes from and where it goes to.
+fn exchange(frame: &mut [u8], packet: usize) {
+    if let Some(addresses) = frame.get_mut(packet + 12..packet + 20) {
+        addresses.rotate_left(4);
+    }
+}
+
+/// Whether a frame carries word of another packet.
+fn is_icmp(frame: &[u8]) -> bool {
+    frame.get(23) == Some(&1)
 }
 
 /// Two stacks on one clock, and the line to the first of them.
@@ -159,17 +173,17 @@ impl World {
 
     /// A listener of the second one, and a connection from the first one.
     pub fn connect(&self) -> (Socket, Socket, Socket) {
-        let listener = Socket::new(&self.stacks[1], ME, Kind::Stream).unwrap();
-        listener.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).unwrap();
+        let listener = Socket::new(&self.stacks[1], ME, V4, Kind::Stream).unwrap();
+        listener.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80))).unwrap();
         listener.listen(4).unwrap();
-        let caller = Socket::new(&self.stacks[0], ME, Kind::Stream).unwrap();
-        let to = SocketAddrV4::new(outside::GATEWAY.into(), 80);
+        let caller = Socket::new(&self.stacks[0], ME, V4, Kind::Stream).unwrap();
+        let to = SocketAddr::new(outside::GATEWAY.into(), 80);
         assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
         let accepted = loop {
             self.turn();
             match listener.accept() {
                 Ok((accepted, from)) => {
-                    assert_eq!(*from.ip(), Ipv4Addr::from(outside::GATEWAY));
+                    assert_eq!(from.ip(), Ipv4Addr::from(outside::GATEWAY));
                     break accepted;
                 }
                 Err(error) => assert_eq!(error, Errno::AGAIN),
@@ -179,7 +193,7 @@ impl World {
             self.turn();
         }
         assert_eq!(caller.connected(), Ok(()));
-        assert_eq!(*caller.local().ip(), Ipv4Addr::from(outside::ADDRESS));
+        assert_eq!(caller.local().ip(), Ipv4Addr::from(outside::ADDRESS));
         (listener, caller, accepted)
     }
 }
@@ -225,8 +239,8 @@ fn who_calls_twice_for_a_connection_has_one() {
     drop((caller, accepted));
     (0..100).for_each(|_| world.turn());
     for _ in 0..5 {
-        let caller = Socket::new(&world.stacks[0], ME, Kind::Stream).unwrap();
-        let to = SocketAddrV4::new(outside::GATEWAY.into(), 80);
+        let caller = Socket::new(&world.stacks[0], ME, V4, Kind::Stream).unwrap();
+        let to = SocketAddr::new(outside::GATEWAY.into(), 80);
         assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
         let accepted = loop {
             world.turn();
@@ -247,8 +261,8 @@ fn who_calls_twice_for_a_connection_has_one() {
 #[test]
 fn who_calls_a_port_that_nobody_has_is_refused() {
     let world = World::new(0, 3);
-    let caller = Socket::new(&world.stacks[0], ME, Kind::Stream).unwrap();
-    let to = SocketAddrV4::new(outside::GATEWAY.into(), 81);
+    let caller = Socket::new(&world.stacks[0], ME, V4, Kind::Stream).unwrap();
+    let to = SocketAddr::new(outside::GATEWAY.into(), 81);
     assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
     while caller.connected() == Err(Errno::AGAIN) {
         world.turn();
@@ -259,8 +273,8 @@ fn who_calls_a_port_that_nobody_has_is_refused() {
 #[test]
 fn who_calls_and_is_not_answered_learns_it_in_time() {
     let world = World::new(1, 3);
-    let caller = Socket::new(&world.stacks[0], ME, Kind::Stream).unwrap();
-    let to = SocketAddrV4::new(outside::GATEWAY.into(), 80);
+    let caller = Socket::new(&world.stacks[0], ME, V4, Kind::Stream).unwrap();
+    let to = SocketAddr::new(outside::GATEWAY.into(), 80);
     assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
     while caller.connected() == Err(Errno::AGAIN) {
         world.turn();
@@ -272,8 +286,8 @@ fn who_calls_and_is_not_answered_learns_it_in_time() {
 #[test]
 fn the_name_server_is_asked() {
     let world = World::new(0, 9);
-    let server = Socket::new(&world.stacks[1], ME, Kind::Datagram).unwrap();
-    server.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 53)).unwrap();
+    let server = Socket::new(&world.stacks[1], ME, V4, Kind::Datagram).unwrap();
+    server.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53))).unwrap();
     let mut lookup = Lookup::new(&world.stacks[0], "www.example.org").unwrap();
     let mut question = [0; 512];
     let (length, from) = loop {
@@ -283,7 +297,7 @@ fn the_name_server_is_asked() {
             Err(error) => assert_eq!(error, Errno::AGAIN),
         }
     };
-    assert_eq!(*from.ip(), Ipv4Addr::from(outside::NAME_SERVER));
+    assert_eq!(from.ip(), Ipv4Addr::from(outside::NAME_SERVER));
     assert_eq!(question[12..29], *b"\x03www\x07example\x03org\0");
     assert_eq!(lookup.addresses(), Err(Errno::AGAIN));
     // An answer (RFC 1035): the question, and one address with a pointer to its name.
@@ -298,7 +312,7 @@ fn the_name_server_is_asked() {
     let before = lookup.changes().count();
     world.turn();
     assert_ne!(lookup.changes().count(), before);
-    assert_eq!(lookup.addresses(), Ok(vec![Ipv4Addr::new(93, 184, 215, 14)]));
+    assert_eq!(lookup.addresses(), Ok(vec![[93, 184, 215, 14].into()]));
     // Who knows the number of one question knows nothing of the next one's.
     let known = (from.port(), [question[0], question[1]]);
     let _next = Lookup::new(&world.stacks[0], "www.example.org").unwrap();
@@ -336,8 +350,8 @@ fn datagram(from: Ipv4Addr, to: Ipv4Addr, port: u16) -> Vec<u8> {
 #[test]
 fn nobody_outside_passes_for_the_node_itself_or_reaches_its_loopback() {
     let world = World::new(0, 3);
-    let socket = Socket::new(&world.stacks[0], ME, Kind::Datagram).unwrap();
-    socket.bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 700)).unwrap();
+    let socket = Socket::new(&world.stacks[0], ME, V4, Kind::Datagram).unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 700))).unwrap();
     let (own, host) = (Ipv4Addr::from(outside::ADDRESS), Ipv4Addr::from(outside::GATEWAY));
     let mut buffer = [0; 10];
     for (from, to, comes_in) in [

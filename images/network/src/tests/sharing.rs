@@ -1,6 +1,7 @@
 //! Whose sockets are, and how many there may be.
 
 use super::{ME, local, pair, read};
+use crate::Family::V4;
 use crate::{Kind, Owner, Socket, Stack};
 use kernel::errno::Errno;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ fn small() -> Arc<Stack> {
 fn all(stack: &Arc<Stack>, owner: Owner) -> (Vec<Socket>, Errno) {
     let mut all = Vec::new();
     loop {
-        let socket = Socket::new(stack, owner, Kind::Datagram).unwrap();
+        let socket = Socket::new(stack, owner, V4, Kind::Datagram).unwrap();
         match socket.bind(local(0)) {
             Ok(()) => all.push(socket),
             Err(error) => return (all, error),
@@ -32,7 +33,7 @@ fn there_are_no_more_buffers_than_there_is_memory_for() {
     assert_eq!(end, Errno::MFILE);
     let (mut second, end) = all(&stack, OTHER);
     assert_eq!((end, second.is_empty()), (Errno::NOBUFS, false));
-    let third = Socket::new(&stack, 3, Kind::Stream).unwrap();
+    let third = Socket::new(&stack, 3, V4, Kind::Stream).unwrap();
     assert_eq!(third.connect(local(9)), Err(Errno::NOBUFS));
     assert_eq!(third.listen(1), Err(Errno::NOBUFS));
     second.pop();
@@ -43,12 +44,12 @@ fn there_are_no_more_buffers_than_there_is_memory_for() {
 fn one_owner_leaves_others_theirs() {
     let stack = small();
     // What it has, and what waits to be accepted by it.
-    let listener = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let listener = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     listener.bind(local(0)).unwrap();
     listener.listen(100).unwrap();
     let mut callers = Vec::new();
     let end = loop {
-        let caller = Socket::new(&stack, ME, Kind::Stream).unwrap();
+        let caller = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
         match caller.connect(listener.local()) {
             Err(Errno::INPROGRESS) => callers.push(caller),
             Err(error) => break error,
@@ -69,7 +70,7 @@ fn one_owner_leaves_others_theirs() {
 
 /// Calls a listener, and is accepted.
 fn call(stack: &Arc<Stack>, listener: &Socket) -> Result<(Socket, Socket), Errno> {
-    let caller = Socket::new(stack, ME, Kind::Stream).unwrap();
+    let caller = Socket::new(stack, ME, V4, Kind::Stream).unwrap();
     match caller.connect(listener.local()) {
         Err(Errno::INPROGRESS) => caller.connected().map(|()| (caller, listener.accept().unwrap().0)),
         other => Err(other.err().unwrap()),
@@ -79,7 +80,7 @@ fn call(stack: &Arc<Stack>, listener: &Socket) -> Result<(Socket, Socket), Errno
 #[test]
 fn what_has_nothing_to_lose_makes_room() {
     let stack = small();
-    let listener = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let listener = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     listener.bind(local(0)).unwrap();
     listener.listen(1).unwrap();
     // No time passes, so none of what is closed is over by itself.
@@ -119,7 +120,7 @@ fn what_has_nothing_to_lose_makes_room() {
 #[test]
 fn what_one_has_closed_makes_room_for_others() {
     let stack = small();
-    let listener = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let listener = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     listener.bind(local(0)).unwrap();
     listener.listen(1).unwrap();
     (0..30).for_each(|_| drop(call(&stack, &listener).unwrap()));
@@ -130,19 +131,19 @@ fn what_one_has_closed_makes_room_for_others() {
 #[test]
 fn sockets_without_buffers_are_shared_as_well() {
     let stack = Stack::new(None, || 7, 1 << 30, || 0);
-    let first: Vec<_> = std::iter::from_fn(|| Socket::new(&stack, ME, Kind::Stream).ok()).collect();
+    let first: Vec<_> = std::iter::from_fn(|| Socket::new(&stack, ME, V4, Kind::Stream).ok()).collect();
     assert_eq!(first.len(), 768);
-    assert_eq!(Socket::new(&stack, ME, Kind::Stream).err(), Some(Errno::MFILE));
-    assert!(Socket::new(&stack, OTHER, Kind::Stream).is_ok());
+    assert_eq!(Socket::new(&stack, ME, V4, Kind::Stream).err(), Some(Errno::MFILE));
+    assert!(Socket::new(&stack, OTHER, V4, Kind::Stream).is_ok());
 }
 
 #[test]
 fn whoever_cannot_be_accepted_waits() {
     let stack = Stack::new(None, || 7, 1 << 30, || 0);
-    let listener = Socket::new(&stack, ME, Kind::Stream).unwrap();
+    let listener = Socket::new(&stack, ME, V4, Kind::Stream).unwrap();
     listener.listen(8).unwrap();
-    let mut rest: Vec<_> = std::iter::from_fn(|| Socket::new(&stack, ME, Kind::Stream).ok()).collect();
-    let caller = Socket::new(&stack, OTHER, Kind::Stream).unwrap();
+    let mut rest: Vec<_> = std::iter::from_fn(|| Socket::new(&stack, ME, V4, Kind::Stream).ok()).collect();
+    let caller = Socket::new(&stack, OTHER, V4, Kind::Stream).unwrap();
     assert_eq!(caller.connect(listener.local()), Err(Errno::INPROGRESS));
     assert_eq!(listener.accept().err(), Some(Errno::MFILE));
     assert!(listener.readiness().readable && !caller.readiness().over);
@@ -154,13 +155,13 @@ fn whoever_cannot_be_accepted_waits() {
 fn a_datagram_socket_that_cannot_have_a_port_has_no_peer() {
     let stack = small();
     let (mut others, _) = all(&stack, ME);
-    let socket = Socket::new(&stack, ME, Kind::Datagram).unwrap();
+    let socket = Socket::new(&stack, ME, V4, Kind::Datagram).unwrap();
     assert_eq!(socket.connect(local(9)), Err(Errno::MFILE));
     assert_eq!((socket.peer(), socket.send(b"x")), (Err(Errno::NOTCONN), Err(Errno::DESTADDRREQ)));
     others.pop();
     assert_eq!(socket.connect(local(9)), Ok(()));
     // Nor does one that had another peer lose that.
-    let far = std::net::SocketAddrV4::new([10, 0, 2, 2].into(), 9);
+    let far = std::net::SocketAddr::new([10, 0, 2, 2].into(), 9);
     assert_eq!(socket.connect(far), Err(Errno::NETUNREACH));
     assert_eq!(socket.peer(), Ok(local(9)));
 }

@@ -13,7 +13,7 @@ use kernel::pipe::{Event, wait_any};
 use kernel::waiters::Waiters;
 use network::{Kind, Lookup, Shutdown, Socket};
 use runtime::system::{Carries, Family, OptionValue, SocketOption, Sockets};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,14 +24,6 @@ type Attempt<T> = std::result::Result<T, Errno>;
 
 /// Bytes of a connection's buffer, each way, as programs may ask.
 const BUFFER_BYTES: i32 = network::BUFFER_BYTES as i32;
-
-/// Addresses here are IPv4's.
-fn v4(address: SocketAddr) -> Attempt<SocketAddrV4> {
-    match address {
-        SocketAddr::V4(address) => Ok(address),
-        SocketAddr::V6(_) => Err(Errno::AFNOSUPPORT),
-    }
-}
 
 impl Node {
     /// Attempts something until it needs not be waited for, or as long as
@@ -88,7 +80,7 @@ impl Node {
         open: &OpenSocket,
         target: &mut [u8],
         peek: bool,
-    ) -> Attempt<(usize, Option<SocketAddrV4>)> {
+    ) -> Attempt<(usize, Option<SocketAddr>)> {
         let patience = open.patience(&open.receive_timeout_ns);
         self.patiently(tag, open.socket.changes(), patience, Errno::AGAIN, || {
             open.socket.receive(target, peek)
@@ -101,9 +93,10 @@ impl Node {
         tag: u64,
         open: &OpenSocket,
         source: &[u8],
-        to: Option<SocketAddrV4>,
+        to: Option<SocketAddr>,
     ) -> Attempt<usize> {
-        if to.is_some_and(|to| to.ip().is_broadcast()) && !open.broadcast.load(Relaxed) {
+        if to.is_some_and(|to| to.ip().to_canonical() == Ipv4Addr::BROADCAST) && !open.broadcast.load(Relaxed)
+        {
             return Err(Errno::ACCES);
         }
         let mut sent = 0;
@@ -145,20 +138,21 @@ impl Node {
 impl Sockets for Node {
     fn socket(&self, tag: u64, family: Family, carries: Carries) -> Result<i32> {
         call(|| {
-            if family == Family::V6 {
-                return Err(Errno::AFNOSUPPORT);
-            }
+            let family = match family {
+                Family::V4 => network::Family::V4,
+                Family::V6 => network::Family::V6,
+            };
             let kind = match carries {
                 Carries::Streams => Kind::Stream,
                 Carries::Datagrams => Kind::Datagram,
             };
-            let socket = Socket::new(self.network.stack(), tag, kind)?;
+            let socket = Socket::new(self.network.stack(), tag, family, kind)?;
             self.install(tag, Object::Socket(Arc::new(OpenSocket::new(socket))))
         })
     }
 
     fn bind(&self, tag: u64, fd: i32, address: SocketAddr) -> Result<()> {
-        call(|| self.open_socket(tag, fd)?.socket.bind(v4(address)?))
+        call(|| self.open_socket(tag, fd)?.socket.bind(address))
     }
 
     fn listen(&self, tag: u64, fd: i32, backlog: i32) -> Result<()> {
@@ -175,14 +169,14 @@ impl Sockets for Node {
                 self.patiently(tag, open.socket.changes(), patience, Errno::AGAIN, || open.socket.accept());
             let (socket, from) = accepted?;
             let fd = self.install(tag, Object::Socket(Arc::new(OpenSocket::new(socket))))?;
-            Ok((fd, from.into()))
+            Ok((fd, from))
         })
     }
 
     fn connect(&self, tag: u64, fd: i32, address: SocketAddr) -> Result<()> {
         call(|| {
             let open = self.open_socket(tag, fd)?;
-            match open.socket.connect(v4(address)?) {
+            match open.socket.connect(address) {
                 Err(Errno::INPROGRESS) => open.apply(),
                 done => return done,
             }
@@ -213,13 +207,12 @@ impl Sockets for Node {
     fn name(&self, tag: u64, fd: i32, peer: bool) -> Result<SocketAddr> {
         call(|| {
             let open = self.open_socket(tag, fd)?;
-            let address = if peer { open.socket.peer()? } else { open.socket.local() };
-            Ok(address.into())
+            if peer { open.socket.peer() } else { Ok(open.socket.local()) }
         })
     }
 
     fn send(&self, tag: u64, fd: i32, source: &[u8], to: Option<SocketAddr>) -> Result<usize> {
-        call(|| self.send_to(tag, &*self.open_socket(tag, fd)?, source, to.map(v4).transpose()?))
+        call(|| self.send_to(tag, &*self.open_socket(tag, fd)?, source, to))
     }
 
     fn receive(
@@ -229,10 +222,7 @@ impl Sockets for Node {
         target: &mut [u8],
         peek: bool,
     ) -> Result<(usize, Option<SocketAddr>)> {
-        call(|| {
-            let (length, from) = self.receive_from(tag, &*self.open_socket(tag, fd)?, target, peek)?;
-            Ok((length, from.map(SocketAddr::from)))
-        })
+        call(|| self.receive_from(tag, &*self.open_socket(tag, fd)?, target, peek))
     }
 
     fn option(&self, tag: u64, fd: i32, option: SocketOption) -> Result<OptionValue> {
@@ -245,13 +235,12 @@ impl Sockets for Node {
 
     fn addresses(&self, tag: u64, name: &str) -> Result<Vec<IpAddr>> {
         call(|| {
-            if let Some(address) = network::known(name) {
-                return Ok(vec![address.into()]);
+            if let Some(addresses) = network::known(name) {
+                return Ok(addresses);
             }
             let mut lookup = Lookup::new(self.network.stack(), name)?;
             let changes = lookup.changes().clone();
-            let found = self.patiently(tag, &changes, Ok(None), Errno::AGAIN, || lookup.addresses())?;
-            Ok(found.into_iter().map(IpAddr::from).collect())
+            self.patiently(tag, &changes, Ok(None), Errno::AGAIN, || lookup.addresses())
         })
     }
 
@@ -389,6 +378,7 @@ fn get_option(open: &OpenSocket, option: SocketOption) -> Attempt<OptionValue> {
         SocketOption::NoDelay if open.is_stream() => switch(&open.no_delay),
         SocketOption::NoDelay => return Err(Errno::NOPROTOOPT),
         SocketOption::TimeToLive => OptionValue::Number(open.time_to_live.load(Relaxed).into()),
+        SocketOption::OnlyV6 => OptionValue::Number(open.socket.only_v6()?.into()),
         SocketOption::ReceiveBuffer | SocketOption::SendBuffer => OptionValue::Number(BUFFER_BYTES),
         SocketOption::Linger => {
             OptionValue::Time(open.linger.load(Relaxed).checked_sub(1).map(Duration::from_secs))
@@ -413,6 +403,7 @@ fn set_option(open: &OpenSocket, option: SocketOption, value: OptionValue) -> At
         (SocketOption::ReuseAddress, OptionValue::Number(on)) => set(&open.reuse_address, on),
         (SocketOption::Broadcast, OptionValue::Number(on)) => set(&open.broadcast, on),
         (SocketOption::KeepAlive, OptionValue::Number(on)) => set(&open.keep_alive, on),
+        (SocketOption::OnlyV6, OptionValue::Number(on)) => open.socket.set_only_v6(on != 0)?,
         (SocketOption::NoDelay, OptionValue::Number(on)) if open.is_stream() => set(&open.no_delay, on),
         (SocketOption::TimeToLive, OptionValue::Number(hops)) => {
             let hops = u8::try_from(hops).ok().filter(|&hops| hops > 0).ok_or(Errno::INVAL)?;

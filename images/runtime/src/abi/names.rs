@@ -5,7 +5,7 @@ use super::status;
 use crate::system::Errno;
 use alloc::boxed::Box;
 use core::ffi::{CStr, c_char};
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ptr::null_mut;
 use hermit_abi as abi;
 use hermit_abi::{addrinfo, in_addr, sockaddr_in, socklen_t};
@@ -17,7 +17,7 @@ struct Found {
     address: Address,
 }
 
-/// The addresses of a name: a number, localhost, or what the name server outside says. EAI_NONAME if it says nothing,
+/// The addresses of a name: a number, localhost (127.0.0.1, then ::1), or what the name server outside says. EAI_NONAME if it says nothing,
 /// or there is no way to it; EAI_SERVICE for a service that is no number.
 ///
 /// Tested: crates::sockets
@@ -41,7 +41,7 @@ unsafe extern "C" fn sys_getaddrinfo(
     let hints = unsafe { hints.as_ref() };
     let (family, kind) = hints.map_or((abi::AF_UNSPEC, 0), |hints| (hints.ai_family, hints.ai_socktype));
     let addresses = match text(node) {
-        None => Ok(alloc::vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
+        None => Ok(alloc::vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
         Some(Ok(name)) => sockets().and_then(|(tag, sockets)| sockets.addresses(tag, name)),
         Some(Err(_)) => return abi::EAI_NONAME,
     };

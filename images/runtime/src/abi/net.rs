@@ -96,8 +96,9 @@ unsafe fn put_address(address: SocketAddr, target: *mut sockaddr, length: *mut s
     }
 }
 
-/// A TCP or UDP socket of IPv4; SOCK_NONBLOCK in the kind makes it one whose calls do not wait, SOCK_CLOEXEC is kept.
-/// EAFNOSUPPORT for another family, IPv6 included; ESOCKTNOSUPPORT, EPROTONOSUPPORT for another kind or protocol;
+/// A TCP or UDP socket of IPv4, or of IPv6, which then sees addresses of IPv4 as `::ffff:a.b.c.d`;
+/// SOCK_NONBLOCK in the kind makes it one whose calls do not wait, SOCK_CLOEXEC is kept.
+/// EAFNOSUPPORT for another family; ESOCKTNOSUPPORT, EPROTONOSUPPORT for another kind or protocol;
 /// EMFILE: the activity has three quarters of the node's sockets, or 1024 descriptors; ENOBUFS, ENFILE: the node has no more.
 ///
 /// Tested: std::net, crates::sockets
@@ -131,7 +132,8 @@ extern "C" fn sys_socket(family: i32, kind: i32, protocol: i32) -> i32 {
     small_number(make())
 }
 
-/// Gives a socket an address and a port, any if that is 0. EADDRINUSE, EADDRNOTAVAIL; EINVAL if it has one.
+/// Gives a socket an address and a port, any if that is 0. On `::` it is on all addresses of IPv4 as well, unless it has
+/// IPV6_V6ONLY. EADDRINUSE, EADDRNOTAVAIL; EAFNOSUPPORT for an address of IPv6, if it is not; EINVAL if it has one.
 ///
 /// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
@@ -167,8 +169,8 @@ unsafe extern "C" fn sys_accept(fd: i32, name: *mut sockaddr, length: *mut sockl
     }))
 }
 
-/// Connects. ECONNREFUSED; ETIMEDOUT after 75 s; ENETUNREACH from a node without a way out; EINVAL from 127.0.0.1 to
-/// the outside; EINPROGRESS of one whose calls do not wait, EALREADY and EISCONN after that. One that failed may
+/// Connects. ECONNREFUSED; ETIMEDOUT after 75 s; ENETUNREACH from a node without a way out; EINVAL from the loopback to
+/// the outside; EAFNOSUPPORT for an address of IPv6, if the socket is not; EINPROGRESS of one whose calls do not wait, EALREADY and EISCONN after that. One that failed may
 /// connect again. EMFILE, ENOBUFS as of `sys_socket`.
 ///
 /// Tested: std::net, crates::sockets
@@ -236,7 +238,8 @@ fn send(fd: i32, source: &[u8], flags: i32, to: Option<SocketAddr>) -> isize {
 }
 
 /// Sends bytes of a stream (all of them, unless the call does not wait) or a datagram to the peer: how many.
-/// EPIPE, ECONNRESET, ENOTCONN, EDESTADDRREQ; EMSGSIZE for a datagram of more than 3972 bytes; ENOSYS for a flag.
+/// EPIPE, ECONNRESET, ENOTCONN, EDESTADDRREQ; EMSGSIZE for a datagram of more than 3972 bytes (3952 by IPv6);
+/// ECONNREFUSED, once, if the peer of a connected UDP socket said that nobody has that port; ENOSYS for a flag.
 ///
 /// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]
@@ -288,7 +291,7 @@ unsafe fn receive(
 }
 
 /// Receives bytes of a stream, or a datagram, whose rest is lost; MSG_PEEK leaves it there. 0: the peer sends no more.
-/// ECONNRESET, ENOTCONN; EAGAIN if there is nothing and the call does not wait, or not longer than SO_RCVTIMEO;
+/// ECONNRESET, ENOTCONN; ECONNREFUSED as of `sys_send`; EAGAIN if there is nothing and the call does not wait, or not longer than SO_RCVTIMEO;
 /// ENOSYS for another flag.
 ///
 /// Tested: std::net, crates::sockets
@@ -340,6 +343,7 @@ fn option(level: i32, name: i32) -> Result<SocketOption, Errno> {
         (abi::SOL_SOCKET, abi::SO_SNDBUF) => SocketOption::SendBuffer,
         (abi::IPPROTO_TCP, abi::TCP_NODELAY) => SocketOption::NoDelay,
         (abi::IPPROTO_IP, abi::IP_TTL) => SocketOption::TimeToLive,
+        (abi::IPPROTO_IPV6, abi::IPV6_V6ONLY) => SocketOption::OnlyV6,
         _ => return Err(Errno(abi::errno::ENOPROTOOPT)),
     })
 }
@@ -381,8 +385,8 @@ unsafe fn value(option: SocketOption, value: *const c_void, length: socklen_t) -
 
 /// Changes a setting: SO_RCVTIMEO, SO_SNDTIMEO, SO_REUSEADDR (as if it always were on), SO_KEEPALIVE
 /// (ETIMEDOUT: after two hours of silence, nine questions 75 s apart were not answered), SO_BROADCAST,
-/// SO_LINGER (of no time: closing breaks the connection; of more: closing does not wait), TCP_NODELAY, IP_TTL.
-/// ENOPROTOOPT for any other.
+/// SO_LINGER (of no time: closing breaks the connection; of more: closing does not wait), TCP_NODELAY, IP_TTL,
+/// IPV6_V6ONLY (EINVAL if it has a port). ENOPROTOOPT for any other.
 ///
 /// Tested: std::net, crates::sockets
 #[unsafe(no_mangle)]

@@ -40,6 +40,7 @@ pub enum SocketOption {
     SendBuffer,
     NoDelay,
     TimeToLive,
+    OnlyV6,
 }
 
 /// The value of a setting.

@@ -1,0 +1,185 @@
+//! What a packet says of itself, before anybody takes it in: smoltcp reads it anew,
+//! and checks it.
+
+use crate::address::is_own;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// What follows a packet's header: TCP, with three of its flags; UDP; ICMP of either version.
+const TCP: u8 = 6;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
+const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+/// That a port is nobody's, as ICMP says it (RFC 792, RFC 4443): type and code.
+const NO_PORT: [u8; 2] = [3, 3];
+const NO_PORT_V6: [u8; 2] = [1, 4];
+/// Bytes of such a message before the packet that it is about.
+const ICMP_HEADER_BYTES: usize = 8;
+/// Bytes of a header of IPv6.
+const V6_HEADER_BYTES: usize = 40;
+
+/// From whom a packet comes, and to whom it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+}
+
+/// What a packet is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// It calls for a connection.
+    Call(Ends),
+    /// It breaks one.
+    Reset,
+    /// It belongs to one otherwise.
+    Segment(Ends),
+    /// UDP.
+    Datagram(Ends),
+    /// A datagram between these ends has found nobody.
+    Refusal(Ends),
+    /// Anything else.
+    Other,
+}
+
+/// The header of a packet, and what it carries.
+pub struct Header<'a> {
+    pub from: IpAddr,
+    pub to: IpAddr,
+    protocol: u8,
+    carries: &'a [u8],
+    /// Whether it is no piece of a packet.
+    pub is_whole: bool,
+}
+
+impl<'a> Header<'a> {
+    /// That of a packet of either version, if it has one.
+    pub fn of(packet: &'a [u8]) -> Option<Self> {
+        match packet.first()? >> 4 {
+            4 => Self::v4(packet),
+            6 => Self::v6(packet),
+            _ => None,
+        }
+    }
+
+    fn v4(packet: &'a [u8]) -> Option<Self> {
+        let address = |at: usize| packet.get(at..)?.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets));
+        let pieces = *packet.get(6..)?.first_chunk::<2>()?;
+        Some(Self {
+            from: address(12)?.into(),
+            to: address(16)?.into(),
+            protocol: *packet.get(9)?,
+            carries: packet.get(usize::from(packet[0] & 15) * 4..)?,
+            is_whole: (pieces[0] & 0x3f, pieces[1]) == (0, 0),
+        })
+    }
+
+    /// What stands between the header and what a packet carries, pieces included,
+    /// makes it something else.
+    fn v6(packet: &'a [u8]) -> Option<Self> {
+        let address = |at: usize| packet.get(at..)?.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets));
+        let protocol = *packet.get(6)?;
+        Some(Self {
+            from: address(8)?.into(),
+            to: address(24)?.into(),
+            protocol,
+            carries: packet.get(V6_HEADER_BYTES..)?,
+            is_whole: matches!(protocol, TCP | UDP | ICMPV6),
+        })
+    }
+
+    fn ends(&self) -> Option<Ends> {
+        let port = |at: usize| self.carries.get(at..)?.first_chunk().map(|port| u16::from_be_bytes(*port));
+        Some(Ends { from: SocketAddr::new(self.from, port(0)?), to: SocketAddr::new(self.to, port(2)?) })
+    }
+
+    fn about(&self) -> Option<About> {
+        Some(match (self.protocol, self.from) {
+            (TCP, _) => match self.carries.get(13)? & (SYN | RST | ACK) {
+                SYN => About::Call(self.ends()?),
+                flags if flags & RST != 0 => About::Reset,
+                _ => About::Segment(self.ends()?),
+            },
+            (UDP, _) => About::Datagram(self.ends()?),
+            (ICMP, IpAddr::V4(_)) if self.carries.starts_with(&NO_PORT) => self.refusal()?,
+            (ICMPV6, IpAddr::V6(_)) if self.carries.starts_with(&NO_PORT_V6) => self.refusal()?,
+            _ => About::Other,
+        })
+    }
+
+    /// It carries the start of the datagram that found nobody. Nobody but the node
+    /// says that of what the node sent to itself.
+    fn refusal(&self) -> Option<About> {
+        let refused = Self::of(self.carries.get(ICMP_HEADER_BYTES..)?)?;
+        let may_say = refused.from == self.to && (refused.to == self.from || !is_own(refused.to));
+        (may_say && refused.protocol == UDP).then_some(About::Refusal(refused.ends()?))
+    }
+}
+
+/// What a packet is about, as far as it says so.
+pub fn about(packet: &[u8]) -> About {
+    Header::of(packet).and_then(|header| header.about()).unwrap_or(About::Other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V4: [u8; 20] = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, UDP, 0, 0, 10, 0, 2, 2, 10, 0, 2, 15];
+    const PORTS: [u8; 8] = [0, 99, 1, 0, 0, 8, 0, 0];
+
+    fn v6(protocol: u8) -> Vec<u8> {
+        let (from, to) = (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 2), Ipv6Addr::LOCALHOST);
+        [&[0x60, 0, 0, 0, 0, 8, protocol, 64][..], &from.octets(), &to.octets()].concat()
+    }
+
+    fn ends(from: &str, to: &str) -> Ends {
+        Ends { from: from.parse().unwrap(), to: to.parse().unwrap() }
+    }
+
+    #[test]
+    fn datagrams_of_both_versions_say_between_whom_they_are() {
+        let v4 = [&V4[..], &PORTS].concat();
+        assert_eq!(about(&v4), About::Datagram(ends("10.0.2.2:99", "10.0.2.15:256")));
+        let v6 = [v6(UDP), PORTS.to_vec()].concat();
+        assert_eq!(about(&v6), About::Datagram(ends("[fec0::2]:99", "[::1]:256")));
+        for packet in [v4, v6] {
+            for length in 0..packet.len() - 4 {
+                assert_eq!(about(&packet[..length]), About::Other, "{length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn what_found_nobody_is_told_from_its_own_packet() {
+        let (mut inner, mut outer) = ([&V4[..], &PORTS].concat(), V4);
+        inner[12..20].rotate_left(4);
+        outer[9] = ICMP;
+        let said = [&outer[..], &[3, 3, 0, 0, 0, 0, 0, 0], &inner].concat();
+        assert_eq!(about(&said), About::Refusal(ends("10.0.2.15:99", "10.0.2.2:256")));
+        let mut inner = v6(UDP);
+        inner[8..40].rotate_left(16);
+        let said_v6 = [&v6(ICMPV6)[..], &[1, 4, 0, 0, 0, 0, 0, 0], &inner, &PORTS].concat();
+        assert_eq!(about(&said_v6), About::Refusal(ends("[::1]:99", "[fec0::2]:256")));
+        // Another reason, another protocol, another sender, each version's ICMP in the other one.
+        for (packet, at, other) in [
+            (&said, 21, 1),
+            (&said, 20, 8),
+            (&said, 28 + 9, TCP),
+            (&said, 28 + 15, 16),
+            (&said, 9, ICMPV6),
+            (&said_v6, 41, 3),
+            (&said_v6, 48 + 6, TCP),
+            (&said_v6, 6, ICMP),
+        ] {
+            let mut packet = packet.clone();
+            packet[at] = other;
+            assert_eq!(about(&packet), About::Other, "byte {at}");
+        }
+        for length in 0..said.len() - 4 {
+            assert_eq!(about(&said[..length]), About::Other, "{length} bytes");
+        }
+    }
+}
