@@ -77,18 +77,18 @@ impl Inner {
     fn put_aside(&mut self, is_datagram: bool, Ends { from, to }: Ends) -> Aside {
         let Self { entries, sockets, .. } = self;
         let mut aside = Aside::default();
-        for entry in entries.iter().flatten().filter(|entry| entry.is_datagram() == is_datagram) {
-            let Some((reach, port)) = entry.bound else { continue };
+        for entry in entries.iter().flatten() {
+            let Some((reach, _)) = entry.bound.filter(|&(_, port)| port == to.port()) else { continue };
             let is_for =
                 |peer: Option<SocketAddr>| reach.has(to.ip()) && peer.is_none_or(|peer| peer == from);
             match &entry.state {
-                State::Datagram(datagram) if port == to.port() && !is_for(datagram.peer) => {
+                State::Datagram(datagram) if is_datagram && !is_for(datagram.peer) => {
                     let one = datagram.handle;
                     aside
                         .datagrams
                         .extend(one.map(|handle| (handle, sockets.swap(handle, datagram::closed()))));
                 }
-                State::Listener(listener) if port == to.port() && !is_for(None) => {
+                State::Listener(listener) if !is_datagram && !is_for(None) => {
                     let one = listener.listening(sockets);
                     aside.listeners.extend(one.map(|handle| (handle, sockets.swap(handle, stream::ended()))));
                 }

@@ -44,6 +44,25 @@ pub enum About {
     Other,
 }
 
+/// An address that stands there in a packet of IPv4.
+fn v4(packet: &[u8], at: usize) -> Option<IpAddr> {
+    packet.get(at..)?.first_chunk::<4>().map(|&octets| Ipv4Addr::from(octets).into())
+}
+
+/// The same of IPv6.
+fn v6(packet: &[u8], at: usize) -> Option<IpAddr> {
+    packet.get(at..)?.first_chunk::<16>().map(|&octets| Ipv6Addr::from(octets).into())
+}
+
+/// To whom a packet goes, of either version.
+pub fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => v4(packet, 16),
+        6 => v6(packet, 24),
+        _ => None,
+    }
+}
+
 /// The header of a packet, and what it carries.
 pub struct Header<'a> {
     pub from: IpAddr,
@@ -65,11 +84,10 @@ impl<'a> Header<'a> {
     }
 
     fn v4(packet: &'a [u8]) -> Option<Self> {
-        let address = |at: usize| packet.get(at..)?.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets));
         let pieces = *packet.get(6..)?.first_chunk::<2>()?;
         Some(Self {
-            from: address(12)?.into(),
-            to: address(16)?.into(),
+            from: v4(packet, 12)?,
+            to: destination(packet)?,
             protocol: *packet.get(9)?,
             carries: packet.get(usize::from(packet[0] & 15) * 4..)?,
             is_whole: (pieces[0] & 0x3f, pieces[1]) == (0, 0),
@@ -79,11 +97,10 @@ impl<'a> Header<'a> {
     /// What stands between the header and what a packet carries, pieces included,
     /// makes it something else.
     fn v6(packet: &'a [u8]) -> Option<Self> {
-        let address = |at: usize| packet.get(at..)?.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets));
         let protocol = *packet.get(6)?;
         Some(Self {
-            from: address(8)?.into(),
-            to: address(24)?.into(),
+            from: v6(packet, 8)?,
+            to: destination(packet)?,
             protocol,
             carries: packet.get(V6_HEADER_BYTES..)?,
             is_whole: matches!(protocol, TCP | UDP | ICMPV6),
@@ -130,7 +147,7 @@ mod tests {
     const V4: [u8; 20] = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, UDP, 0, 0, 10, 0, 2, 2, 10, 0, 2, 15];
     const PORTS: [u8; 8] = [0, 99, 1, 0, 0, 8, 0, 0];
 
-    fn v6(protocol: u8) -> Vec<u8> {
+    fn header_v6(protocol: u8) -> Vec<u8> {
         let (from, to) = (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 2), Ipv6Addr::LOCALHOST);
         [&[0x60, 0, 0, 0, 0, 8, protocol, 64][..], &from.octets(), &to.octets()].concat()
     }
@@ -143,7 +160,7 @@ mod tests {
     fn datagrams_of_both_versions_say_between_whom_they_are() {
         let v4 = [&V4[..], &PORTS].concat();
         assert_eq!(about(&v4), About::Datagram(ends("10.0.2.2:99", "10.0.2.15:256")));
-        let v6 = [v6(UDP), PORTS.to_vec()].concat();
+        let v6 = [header_v6(UDP), PORTS.to_vec()].concat();
         assert_eq!(about(&v6), About::Datagram(ends("[fec0::2]:99", "[::1]:256")));
         for packet in [v4, v6] {
             for length in 0..packet.len() - 4 {
@@ -159,9 +176,9 @@ mod tests {
         outer[9] = ICMP;
         let said = [&outer[..], &[3, 3, 0, 0, 0, 0, 0, 0], &inner].concat();
         assert_eq!(about(&said), About::Refusal(ends("10.0.2.15:99", "10.0.2.2:256")));
-        let mut inner = v6(UDP);
+        let mut inner = header_v6(UDP);
         inner[8..40].rotate_left(16);
-        let said_v6 = [&v6(ICMPV6)[..], &[1, 4, 0, 0, 0, 0, 0, 0], &inner, &PORTS].concat();
+        let said_v6 = [&header_v6(ICMPV6)[..], &[1, 4, 0, 0, 0, 0, 0, 0], &inner, &PORTS].concat();
         assert_eq!(about(&said_v6), About::Refusal(ends("[::1]:99", "[fec0::2]:256")));
         // Another reason, another protocol, another sender, each version's ICMP in the other one.
         for (packet, at, other) in [

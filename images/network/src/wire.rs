@@ -6,7 +6,7 @@
 
 use crate::address::{self, is_own};
 use crate::arp;
-use crate::packet::{About, Header, about};
+use crate::packet::{About, Header, about, destination};
 use smoltcp::phy::{self, Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use std::collections::VecDeque;
@@ -195,7 +195,7 @@ impl phy::TxToken for Outgoing<'_> {
         let end = FRAME_HEADER_BYTES + length;
         let filled = fill(&mut self.frame[FRAME_HEADER_BYTES..end]);
         let packet = &self.frame[FRAME_HEADER_BYTES..end];
-        if Header::of(packet).is_some_and(|header| is_own(header.to)) {
+        if destination(packet).is_some_and(is_own) {
             self.looped.push_back(packet.to_vec());
         } else if let Some(card) = self.card {
             self.frame[..6].copy_from_slice(&outside::GATEWAY_HARDWARE);
