@@ -28,7 +28,9 @@ pub const MAX_HEADERS: usize = FRAME_HEADER_BYTES + IP_HEADER_BYTES + 60;
 pub type HardwareAddress = [u8; 6];
 
 /// IPv4, as a frame's header calls it.
-const IPV4: [u8; 2] = [8, 0];
+pub const IPV4: [u8; 2] = [8, 0];
+/// IPv6.
+pub const IPV6: [u8; 2] = [0x86, 0xdd];
 /// TCP, as a packet's header calls it.
 const TCP: u8 = 6;
 

@@ -121,17 +121,17 @@ pub const fn loopback(family: Family) -> IpAddr {
     }
 }
 
-/// The node's address outside, if it has one in this version.
-pub fn outside(family: Family) -> Option<IpAddr> {
+/// The node's address outside.
+pub fn outside(family: Family) -> IpAddr {
     match family {
-        Family::V4 => Some(Ipv4Addr::from(outside::ADDRESS).into()),
-        Family::V6 => None,
+        Family::V4 => outside::ADDRESS.into(),
+        Family::V6 => outside::ADDRESS_V6.into(),
     }
 }
 
 /// Whether what goes to this address stays on the node.
 pub fn is_own(address: IpAddr) -> bool {
-    address.is_loopback() || outside(of(address)) == Some(address)
+    address.is_loopback() || outside(of(address)) == address
 }
 
 /// Whether no single one could answer there: the first and the last address of a

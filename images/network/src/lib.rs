@@ -11,7 +11,7 @@
 //! * [`socket`]: what a descriptor stands for; [`stream`], [`listener`] and
 //!   [`datagram`] are what it does.
 //! * [`address`]: IPv4 and IPv6, and which addresses are a socket's. [`names`]: addresses
-//!   of names. [`wire`], [`packet`] and [`arp`]: packets and frames.
+//!   of names. [`wire`], [`packet`], [`arp`] and [`ndp`]: packets and frames.
 //!
 //! Nothing here blocks, sleeps or reads a clock of its own: what cannot be done
 //! yet is [`Errno::AGAIN`](kernel::errno::Errno::AGAIN), and a socket counts what
@@ -29,6 +29,7 @@ mod datagram;
 mod gate;
 mod listener;
 mod names;
+mod ndp;
 mod packet;
 mod set;
 mod socket;

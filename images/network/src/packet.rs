@@ -11,14 +11,14 @@ const RST: u8 = 4;
 const ACK: u8 = 16;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+pub const ICMPV6: u8 = 58;
 /// That a port is nobody's, as ICMP says it (RFC 792, RFC 4443): type and code.
 const NO_PORT: [u8; 2] = [3, 3];
 const NO_PORT_V6: [u8; 2] = [1, 4];
 /// Bytes of such a message before the packet that it is about.
 const ICMP_HEADER_BYTES: usize = 8;
 /// Bytes of a header of IPv6.
-const V6_HEADER_BYTES: usize = 40;
+pub const V6_HEADER_BYTES: usize = 40;
 
 /// From whom a packet comes, and to whom it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

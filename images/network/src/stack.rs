@@ -334,17 +334,15 @@ impl Inner {
         let entry = self.entries[id].as_ref();
         let bound = entry.and_then(|entry| entry.bound).and_then(|(reach, _)| reach.one());
         let is_barred = entry.is_some_and(|entry| entry.only_v6) && to.is_ipv4();
-        let outside = address::outside(address::of(to)).filter(|_| self.wire.has_card());
+        let is_far = !is_own && !self.wire.has_card();
         match bound {
-            _ if is_barred || address::is_nobodys(to) || !is_own && outside.is_none() => {
-                Err(Errno::NETUNREACH)
-            }
+            _ if is_barred || is_far || address::is_nobodys(to) => Err(Errno::NETUNREACH),
             Some(IpAddr::V4(_)) if to.is_ipv6() => Err(Errno::AFNOSUPPORT),
             Some(IpAddr::V6(_)) if to.is_ipv4() => Err(Errno::NETUNREACH),
             Some(bound) if bound.is_loopback() && !is_own => Err(Errno::INVAL),
             Some(bound) => Ok(bound),
             None if to.is_loopback() => Ok(loopback(address::of(to))),
-            None => outside.ok_or(Errno::NETUNREACH),
+            None => Ok(address::outside(address::of(to))),
         }
     }
 

@@ -4,21 +4,19 @@
 //! What comes through the card and is not for the node's address outside, or says
 //! that it comes from the node, is dropped: the loopback is the node's own.
 
-use crate::address::{self, is_own};
-use crate::arp;
+use crate::address::{self, Family, is_own};
 use crate::packet::{About, Header, about, destination};
+use crate::{arp, ndp};
 use smoltcp::phy::{self, Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use transport::ethernet::{Card, FRAME_HEADER_BYTES, MAX_FRAME, MAX_PACKET, outside};
+use transport::ethernet::{Card, FRAME_HEADER_BYTES, IPV4, IPV6, MAX_FRAME, MAX_PACKET, outside};
 
 /// Most packets on their way to the node itself.
 const MAX_LOOPED: usize = 64;
 /// Most frames in a row that are no packets for the node.
 const MOST_SKIPPED: usize = 64;
-/// IPv4, as a frame's header calls it.
-const IPV4: [u8; 2] = [8, 0];
 
 /// The loopback and the card.
 pub struct Wire {
@@ -120,6 +118,8 @@ impl Wire {
             let frame = &self.incoming[..length];
             if let Some(answer) = arp::answer(frame, outside::ADDRESS, outside::OWN_HARDWARE) {
                 card.send(&answer);
+            } else if let Some(answer) = ndp::answer(frame, outside::ADDRESS_V6, outside::OWN_HARDWARE) {
+                card.send(&answer);
             } else if is_for_node(frame) {
                 return Some(length - FRAME_HEADER_BYTES);
             }
@@ -128,12 +128,21 @@ impl Wire {
     }
 }
 
+/// What a frame's header calls packets of this version.
+const fn kind(family: Family) -> [u8; 2] {
+    match family {
+        Family::V4 => IPV4,
+        Family::V6 => IPV6,
+    }
+}
+
 /// Whether a frame carries a packet that may come in.
 fn is_for_node(frame: &[u8]) -> bool {
     let Some(header) = frame.get(FRAME_HEADER_BYTES..).and_then(Header::of) else { return false };
-    // Pieces of packets are not put together.
-    let is_outsides = frame[12..14] == IPV4 && address::outside(address::of(header.from)) == Some(header.to);
-    is_outsides && header.is_whole && !is_own(header.from)
+    let family = address::of(header.to);
+    let is_outsides = frame[12..14] == kind(family) && address::outside(family) == header.to;
+    // Pieces of packets are not put together, and no packet says a mapped address.
+    is_outsides && header.is_whole && !is_own(header.from) && header.from.to_canonical() == header.from
 }
 
 impl Device for Wire {
@@ -195,12 +204,13 @@ impl phy::TxToken for Outgoing<'_> {
         let end = FRAME_HEADER_BYTES + length;
         let filled = fill(&mut self.frame[FRAME_HEADER_BYTES..end]);
         let packet = &self.frame[FRAME_HEADER_BYTES..end];
-        if destination(packet).is_some_and(is_own) {
+        let Some(to) = destination(packet) else { return filled };
+        if is_own(to) {
             self.looped.push_back(packet.to_vec());
         } else if let Some(card) = self.card {
             self.frame[..6].copy_from_slice(&outside::GATEWAY_HARDWARE);
             self.frame[6..12].copy_from_slice(&outside::OWN_HARDWARE);
-            self.frame[12..14].copy_from_slice(&IPV4);
+            self.frame[12..14].copy_from_slice(&kind(address::of(to)));
             card.send(&self.frame[..end]);
         }
         filled

@@ -139,8 +139,13 @@ impl List {
         let [gateway, names] = [outside::GATEWAY, outside::NAME_SERVER].map(Ipv4Addr::from);
         let network = Ipv4Addr::from(outside::NETWORK);
         let mut user = format!(
-            "user,id=outside,ipv6=off,net={network}/{},host={gateway},dns={names},dhcpstart={own}",
-            outside::PREFIX
+            "user,id=outside,net={network}/{},host={gateway},dns={names},dhcpstart={own},\
+             ipv6-net={}/{},ipv6-host={},ipv6-dns={}",
+            outside::PREFIX,
+            outside::NETWORK_V6,
+            outside::PREFIX_V6,
+            outside::GATEWAY_V6,
+            outside::NAME_SERVER_V6
         );
         for Forward { host_port, port, .. } in forwards {
             user += &format!(",hostfwd=tcp:{address}:{host_port}-{own}:{port}");
@@ -261,8 +266,8 @@ cores = 4
         assert_eq!(descriptors, 9);
         assert!(
             list.contains(
-                "-netdev user,id=outside,ipv6=off,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,\
-                 dhcpstart=10.0.2.15,hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80 "
+                "-netdev user,id=outside,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,dhcpstart=10.0.2.15,\
+                 ipv6-net=fec0::/64,ipv6-host=fec0::2,ipv6-dns=fec0::3,hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80 "
             ),
             "{list}"
         );

@@ -2,17 +2,14 @@
 
 use crate::Outcome;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
-/// The host, from within.
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
-
-/// Sends its second argument to the host's port of its first one, and prints what
+/// Sends its second argument to the address that is its first one, and prints what
 /// comes back.
 pub fn call() -> Outcome {
     let arguments = cyanea::args();
-    let [port, text] = &arguments[..] else { return Err("write: outside PORT TEXT".into()) };
-    let mut stream = match TcpStream::connect((HOST, port.parse()?)) {
+    let [address, text] = &arguments[..] else { return Err("write: outside ADDRESS TEXT".into()) };
+    let mut stream = match TcpStream::connect(address.parse::<SocketAddr>()?) {
         Ok(stream) => stream,
         Err(error) => {
             println!("not called: {:?}", error.kind());

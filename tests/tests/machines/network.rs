@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use tests::PATIENCE;
@@ -269,23 +269,26 @@ fn the_machines_files_are_on_the_web() {
 }
 
 #[test]
-fn programs_call_the_host() {
+fn programs_call_the_host_by_both_versions_of_ip() {
     let (machine, _) = machine(1);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let host = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut said = String::new();
-        stream.read_to_string(&mut said).unwrap();
-        write!(stream, "the host heard {said:?}").unwrap();
-    });
-    let said = machine.run(1, &["outside", &port.to_string(), "from within"]);
-    assert_eq!(said, "from 10.0.2.15 to 10.0.2.2\nthe host heard \"from within\"\n");
-    host.join().unwrap();
-    assert_eq!(
-        machine.run(1, &["outside", &free_port().to_string(), "x"]),
-        "not called: ConnectionRefused\n"
-    );
+    let ways: [(IpAddr, &str, &str); 2] = [
+        (Ipv4Addr::LOCALHOST.into(), "10.0.2.2", "from 10.0.2.15 to 10.0.2.2"),
+        (Ipv6Addr::LOCALHOST.into(), "[fec0::2]", "from fec0::15 to fec0::2"),
+    ];
+    for (own, host, says) in ways {
+        let listener = TcpListener::bind((own, 0)).unwrap();
+        let address = format!("{host}:{}", listener.local_addr().unwrap().port());
+        let listens = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut said = String::new();
+            stream.read_to_string(&mut said).unwrap();
+            write!(stream, "the host heard {said:?}").unwrap();
+        });
+        let said = machine.run(1, &["outside", &address, "from within"]);
+        assert_eq!(said, format!("{says}\nthe host heard \"from within\"\n"));
+        listens.join().unwrap();
+        assert_eq!(machine.run(1, &["outside", &address, "x"]), "not called: ConnectionRefused\n");
+    }
 }
 
 #[test]
@@ -302,8 +305,10 @@ fn sockets_do_as_std_says_with_a_way_out_and_without() {
     }
     // Several of them on one node do not get into each other's way.
     assert_eq!(without.run(3, &["sockets"]).lines().count(), 3 * expected.lines().count());
-    let said = without.run(1, &["outside", "80", "x"]);
-    assert_eq!(said, "not called: Uncategorized\n", "there is no way out");
+    for far in ["10.0.2.2:80", "[fec0::2]:80"] {
+        let said = without.run(1, &["outside", far, "x"]);
+        assert_eq!(said, "not called: Uncategorized\n", "there is no way out");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! takes whatever goes to it; the rest its command line says.
 
 use super::HardwareAddress;
+use core::net::Ipv6Addr;
 
 /// The hardware address of the VM's card.
 pub const OWN_HARDWARE: HardwareAddress = [0x52, 0x54, 0, b'C', b'y', 1];
@@ -20,3 +21,16 @@ pub const PREFIX: u8 = 24;
 pub const GATEWAY: [u8; 4] = [10, 0, 2, 2];
 /// Who knows names.
 pub const NAME_SERVER: [u8; 4] = [10, 0, 2, 3];
+
+/// The VM's address by IPv6.
+pub const ADDRESS_V6: Ipv6Addr = Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0x15);
+/// The network that it is in.
+pub const NETWORK_V6: Ipv6Addr = Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0);
+/// Bits of an address that are that network's.
+pub const PREFIX_V6: u8 = 64;
+/// The host itself: its `::1`.
+pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 2);
+/// Who knows names, if the host knows somebody by IPv6.
+pub const NAME_SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 3);
+/// Most bytes of a packet of IPv6: the gateway passes on no longer ones.
+pub const MAX_PACKET_V6: usize = 1500;
