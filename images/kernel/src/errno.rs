@@ -74,6 +74,7 @@ errnos! {
     ISCONN = 106, "already connected";
     NOTCONN = 107, "not connected";
     CONNREFUSED = 111, "connection refused";
+    HOSTUNREACH = 113, "host unreachable";
     ALREADY = 114, "already under way";
     INPROGRESS = 115, "under way";
     STALE = 116, "stale file handle";

@@ -99,9 +99,10 @@ impl Datagram {
             || now.refused && !before.refused
     }
 
-    /// Its peer has nobody at that port.
-    pub fn refuse(&mut self) {
-        self.refused = true;
+    /// Something that it sent to its peer did not arrive. That may change, but where
+    /// nobody has the port.
+    pub fn lose(&mut self, error: Errno) {
+        self.refused |= error == Errno::CONNREFUSED;
     }
 
     /// What went wrong, once.

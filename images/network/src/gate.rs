@@ -1,7 +1,7 @@
 //! What comes in: each packet is looked at before smoltcp is, where that would
 //! give it to the wrong socket, and where it matters afterwards what it was.
 
-use crate::packet::{About, Ends};
+use crate::packet::{About, Ends, Lost};
 use crate::stack::{Inner, State};
 use crate::{datagram, stream};
 use smoltcp::iface::{PollIngressSingleResult, SocketHandle};
@@ -41,7 +41,7 @@ impl Inner {
             About::Segment(ends) if self.silence_ns.is_some() => self.hear(ends),
             // The next one may be in this turn.
             About::Call(_) => self.replenish(),
-            About::Refusal(ends) => self.refuse(ends),
+            About::Lost(lost) => self.tell(lost),
             _ => {}
         }
         !matches!(taken, PollIngressSingleResult::None)
@@ -104,12 +104,20 @@ impl Inner {
         aside.datagrams.into_iter().for_each(|(handle, socket)| drop(sockets.swap(handle, socket)));
     }
 
-    /// Tells the sockets that talk with `to` alone that nobody there has that port.
-    fn refuse(&mut self, Ends { from, to }: Ends) {
-        for entry in self.entries.iter_mut().flatten() {
+    /// Tells whoever sent it, as far as it matters to that: a call comes to nothing,
+    /// and who talks with one peer alone hears that nobody has that port.
+    fn tell(&mut self, Lost { ends, is_datagram, error }: Lost) {
+        let Ends { from, to } = ends;
+        let Self { entries, sockets, .. } = self;
+        for entry in entries.iter_mut().flatten() {
             let is_own = entry.bound.is_some_and(|(reach, port)| port == from.port() && reach.has(from.ip()));
             match &mut entry.state {
-                State::Datagram(datagram) if is_own && datagram.peer == Some(to) => datagram.refuse(),
+                State::Datagram(datagram) if is_datagram && is_own && datagram.peer == Some(to) => {
+                    datagram.lose(error);
+                }
+                State::Stream(stream) if !is_datagram && stream.calls_between(sockets, from, to) => {
+                    stream.fail_call(sockets, error);
+                }
                 _ => {}
             }
         }

@@ -2,6 +2,7 @@
 //! and checks it.
 
 use crate::address::is_own;
+use kernel::errno::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What follows a packet's header: TCP, with three of its flags; UDP; ICMP of either version.
@@ -12,9 +13,9 @@ const ACK: u8 = 16;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
 pub const ICMPV6: u8 = 58;
-/// That a port is nobody's, as ICMP says it (RFC 792, RFC 4443): type and code.
-const NO_PORT: [u8; 2] = [3, 3];
-const NO_PORT_V6: [u8; 2] = [1, 4];
+/// The type of ICMP's message that a packet did not arrive (RFC 792, RFC 4443).
+const UNREACHABLE: u8 = 3;
+const UNREACHABLE_V6: u8 = 1;
 /// Bytes of such a message before the packet that it is about.
 const ICMP_HEADER_BYTES: usize = 8;
 /// Bytes of a header of IPv6.
@@ -25,6 +26,16 @@ pub const V6_HEADER_BYTES: usize = 40;
 pub struct Ends {
     pub from: SocketAddr,
     pub to: SocketAddr,
+}
+
+/// A packet that did not arrive, as somebody says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub ends: Ends,
+    /// It was UDP; else TCP.
+    pub is_datagram: bool,
+    /// Why.
+    pub error: Errno,
 }
 
 /// What a packet is about.
@@ -38,8 +49,8 @@ pub enum About {
     Segment(Ends),
     /// UDP.
     Datagram(Ends),
-    /// A datagram between these ends has found nobody.
-    Refusal(Ends),
+    /// A packet did not arrive.
+    Lost(Lost),
     /// Anything else.
     Other,
 }
@@ -120,18 +131,46 @@ impl<'a> Header<'a> {
                 _ => About::Segment(self.ends()?),
             },
             (UDP, _) => About::Datagram(self.ends()?),
-            (ICMP, IpAddr::V4(_)) if self.carries.starts_with(&NO_PORT) => self.refusal()?,
-            (ICMPV6, IpAddr::V6(_)) if self.carries.starts_with(&NO_PORT_V6) => self.refusal()?,
+            (ICMP, IpAddr::V4(_)) => self.lost(reason)?,
+            (ICMPV6, IpAddr::V6(_)) => self.lost(reason_v6)?,
             _ => About::Other,
         })
     }
 
-    /// It carries the start of the datagram that found nobody. Nobody but the node
+    /// It may carry the start of a packet that did not arrive. Nobody but the node
     /// says that of what the node sent to itself.
-    fn refusal(&self) -> Option<About> {
-        let refused = Self::of(self.carries.get(ICMP_HEADER_BYTES..)?)?;
-        let may_say = refused.from == self.to && (refused.to == self.from || !is_own(refused.to));
-        (may_say && refused.protocol == UDP).then_some(About::Refusal(refused.ends()?))
+    fn lost(&self, reason: fn(u8, u8) -> Option<Errno>) -> Option<About> {
+        let error = reason(*self.carries.first()?, *self.carries.get(1)?)?;
+        let lost = Self::of(self.carries.get(ICMP_HEADER_BYTES..)?)?;
+        let may_say = lost.from == self.to && (lost.to == self.from || !is_own(lost.to));
+        let is_known = may_say && matches!(lost.protocol, TCP | UDP);
+        let is_datagram = lost.protocol == UDP;
+        Some(if is_known {
+            About::Lost(Lost { ends: lost.ends()?, is_datagram, error })
+        } else {
+            About::Other
+        })
+    }
+}
+
+/// Why a packet of IPv4 did not arrive, as Linux tells it.
+fn reason(kind: u8, code: u8) -> Option<Errno> {
+    match (kind, code) {
+        (UNREACHABLE, 0 | 6 | 9 | 11) => Some(Errno::NETUNREACH),
+        (UNREACHABLE, 1 | 8 | 10 | 12 | 13) => Some(Errno::HOSTUNREACH),
+        (UNREACHABLE, 3) => Some(Errno::CONNREFUSED),
+        _ => None,
+    }
+}
+
+/// The same of IPv6.
+fn reason_v6(kind: u8, code: u8) -> Option<Errno> {
+    match (kind, code) {
+        (UNREACHABLE_V6, 0) => Some(Errno::NETUNREACH),
+        (UNREACHABLE_V6, 1) => Some(Errno::ACCES),
+        (UNREACHABLE_V6, 2 | 3) => Some(Errno::HOSTUNREACH),
+        (UNREACHABLE_V6, 4) => Some(Errno::CONNREFUSED),
+        _ => None,
     }
 }
 
@@ -170,30 +209,39 @@ mod tests {
     }
 
     #[test]
-    fn what_found_nobody_is_told_from_its_own_packet() {
+    fn what_did_not_arrive_is_told_from_its_own_packet() {
         let (mut inner, mut outer) = ([&V4[..], &PORTS].concat(), V4);
         inner[12..20].rotate_left(4);
         outer[9] = ICMP;
         let said = [&outer[..], &[3, 3, 0, 0, 0, 0, 0, 0], &inner].concat();
-        assert_eq!(about(&said), About::Refusal(ends("10.0.2.15:99", "10.0.2.2:256")));
         let mut inner = header_v6(UDP);
         inner[8..40].rotate_left(16);
         let said_v6 = [&header_v6(ICMPV6)[..], &[1, 4, 0, 0, 0, 0, 0, 0], &inner, &PORTS].concat();
-        assert_eq!(about(&said_v6), About::Refusal(ends("[::1]:99", "[fec0::2]:256")));
-        // Another reason, another protocol, another sender, each version's ICMP in the other one.
-        for (packet, at, other) in [
-            (&said, 21, 1),
-            (&said, 20, 8),
-            (&said, 28 + 9, TCP),
-            (&said, 28 + 15, 16),
-            (&said, 9, ICMPV6),
-            (&said_v6, 41, 3),
-            (&said_v6, 48 + 6, TCP),
-            (&said_v6, 6, ICMP),
+        let lost = |ends, is_datagram, error| About::Lost(Lost { ends, is_datagram, error });
+        let (v4, v6) = (ends("10.0.2.15:99", "10.0.2.2:256"), ends("[::1]:99", "[fec0::2]:256"));
+        let other = About::Other;
+        // As it is; the kind, the reason, the protocol of the packet, its sender, and
+        // each version's ICMP in the other one.
+        for (packet, at, byte, says) in [
+            (&said, 20, 3, lost(v4, true, Errno::CONNREFUSED)),
+            (&said, 20, 8, other),
+            (&said, 21, 0, lost(v4, true, Errno::NETUNREACH)),
+            (&said, 21, 1, lost(v4, true, Errno::HOSTUNREACH)),
+            (&said, 21, 4, other),
+            (&said, 28 + 9, TCP, lost(v4, false, Errno::CONNREFUSED)),
+            (&said, 28 + 9, ICMP, other),
+            (&said, 28 + 15, 16, other),
+            (&said, 9, ICMPV6, other),
+            (&said_v6, 40, 1, lost(v6, true, Errno::CONNREFUSED)),
+            (&said_v6, 40, 2, other),
+            (&said_v6, 41, 0, lost(v6, true, Errno::NETUNREACH)),
+            (&said_v6, 41, 3, lost(v6, true, Errno::HOSTUNREACH)),
+            (&said_v6, 48 + 6, TCP, lost(v6, false, Errno::CONNREFUSED)),
+            (&said_v6, 6, ICMP, other),
         ] {
             let mut packet = packet.clone();
-            packet[at] = other;
-            assert_eq!(about(&packet), About::Other, "byte {at}");
+            packet[at] = byte;
+            assert_eq!(about(&packet), says, "byte {at}: {byte}");
         }
         for length in 0..said.len() - 4 {
             assert_eq!(about(&said[..length]), About::Other, "{length} bytes");

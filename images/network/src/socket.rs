@@ -181,7 +181,8 @@ impl Socket {
     /// when [`Socket::take_error`] or another call has told that.
     ///
     /// # Errors
-    /// `AGAIN`: not yet. `CONNREFUSED`, `TIMEDOUT`. `NOTCONN`: it has not called.
+    /// `AGAIN`: not yet. `CONNREFUSED`, `TIMEDOUT`, `NETUNREACH`, `HOSTUNREACH`. `NOTCONN`: it
+    /// has not called.
     pub fn connected(&self) -> Result<(), Errno> {
         self.stack.look(|inner| match &inner.entry(self.id).0.state {
             State::Stream(stream) if stream.is_calling() => Err(Errno::AGAIN),

@@ -153,6 +153,19 @@ impl Stream {
         now.state != before.state || now.unread > before.unread || now.unsent < before.unsent
     }
 
+    /// Whether it has called, from one of these ends the other one.
+    pub fn calls_between(&self, sockets: &SocketSet<'static>, from: SocketAddr, to: SocketAddr) -> bool {
+        let socket = sockets.get::<Socket<'_>>(self.handle);
+        self.calls
+            && (socket.local_endpoint(), socket.remote_endpoint()) == (Some(from.into()), Some(to.into()))
+    }
+
+    /// The call does not arrive.
+    pub fn fail_call(&mut self, sockets: &mut SocketSet<'static>, error: Errno) {
+        self.socket(sockets).abort();
+        (self.over, self.error) = (true, Some(error));
+    }
+
     /// The connection that was called for and is not there: why.
     pub fn failed_call(&self) -> Option<Errno> {
         self.error.filter(|_| self.calls)

@@ -6,13 +6,13 @@
 //! is: so each takes the other one for whomever it called.
 
 use super::{Clock, ME, read};
-use crate::Family::V4;
+use crate::Family::{V4, V6};
 use crate::names::Lookup;
-use crate::{Kind, Shutdown, Socket, Stack};
+use crate::{Family, Kind, Shutdown, Socket, Stack};
 use kernel::errno::Errno;
 use proptest::prelude::*;
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use transport::ethernet::{Card, FRAME_HEADER_BYTES, MAX_FRAME, outside};
@@ -67,10 +67,7 @@ impl Card for End {
     fn send(&mut self, frame: &[u8]) {
         if !self.is_lost() && !self.is_cut.load(Ordering::Relaxed) {
             let mut frame = frame.to_vec();
-            exchange(&mut frame, FRAME_HEADER_BYTES);
-            if is_icmp(&frame) {
-                exchange(&mut frame, FRAME_HEADER_BYTES + 20 + 8);
-            }
+            exchange(&mut frame[FRAME_HEADER_BYTES..]);
             let calls = frame.get(23) == Some(&6) && frame.get(47) == Some(&2);
             let mut sends = self.sends.lock().unwrap();
             sends.extend(self.again.take());
@@ -82,16 +79,16 @@ impl Card for End {
     }
 }
 
-/// Exchanges where a packet, which starts there, comes from and where it goes to.
-fn exchange(frame: &mut [u8], packet: usize) {
-    if let Some(addresses) = frame.get_mut(packet + 12..packet + 20) {
-        addresses.rotate_left(4);
+/// Exchanges where a packet comes from and where it goes to, and the same of the
+/// packet that it tells of.
+fn exchange(packet: &mut [u8]) {
+    let is_v6 = packet.first().is_some_and(|start| start >> 4 == 6);
+    let (protocol, start, end) = if is_v6 { (6, 8, 40) } else { (9, 12, 20) };
+    let Some(addresses) = packet.get_mut(start..end) else { return };
+    addresses.rotate_left((end - start) / 2);
+    if [1, 58].contains(&packet[protocol]) {
+        exchange(packet.get_mut(end + 8..).unwrap_or_default());
     }
-}
-
-/// Whether a frame carries word of another packet.
-fn is_icmp(frame: &[u8]) -> bool {
-    frame.get(23) == Some(&1)
 }
 
 /// Two stacks on one clock, and the line to the first of them.
@@ -173,17 +170,26 @@ impl World {
 
     /// A listener of the second one, and a connection from the first one.
     pub fn connect(&self) -> (Socket, Socket, Socket) {
-        let listener = Socket::new(&self.stacks[1], ME, V4, Kind::Stream).unwrap();
-        listener.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80))).unwrap();
+        self.connect_by(V4)
+    }
+
+    /// The same by this version of IP.
+    pub fn connect_by(&self, family: Family) -> (Socket, Socket, Socket) {
+        let (gateway, own): (IpAddr, IpAddr) = match family {
+            V4 => (outside::GATEWAY.into(), outside::ADDRESS.into()),
+            V6 => (outside::GATEWAY_V6.into(), outside::ADDRESS_V6.into()),
+        };
+        let listener = Socket::new(&self.stacks[1], ME, family, Kind::Stream).unwrap();
+        listener.bind(SocketAddr::new(family.unspecified(), 80)).unwrap();
         listener.listen(4).unwrap();
-        let caller = Socket::new(&self.stacks[0], ME, V4, Kind::Stream).unwrap();
-        let to = SocketAddr::new(outside::GATEWAY.into(), 80);
+        let caller = Socket::new(&self.stacks[0], ME, family, Kind::Stream).unwrap();
+        let to = SocketAddr::new(gateway, 80);
         assert_eq!(caller.connect(to), Err(Errno::INPROGRESS));
         let accepted = loop {
             self.turn();
             match listener.accept() {
                 Ok((accepted, from)) => {
-                    assert_eq!(from.ip(), Ipv4Addr::from(outside::GATEWAY));
+                    assert_eq!(from.ip(), gateway);
                     break accepted;
                 }
                 Err(error) => assert_eq!(error, Errno::AGAIN),
@@ -193,15 +199,15 @@ impl World {
             self.turn();
         }
         assert_eq!(caller.connected(), Ok(()));
-        assert_eq!(caller.local().ip(), Ipv4Addr::from(outside::ADDRESS));
+        assert_eq!(caller.local().ip(), own);
         (listener, caller, accepted)
     }
 }
 
 /// Sends this all the way, and the other end's answer back, on a connection whose
 /// frames are lost, one of so many.
-fn converse(world: &World, one_lost_of: u64, bytes: usize) {
-    let (_listener, caller, accepted) = world.connect();
+fn converse(world: &World, family: Family, one_lost_of: u64, bytes: usize) {
+    let (_listener, caller, accepted) = world.connect_by(family);
     world.lose(one_lost_of);
     let data: Vec<u8> = (0..bytes).map(|index| (index * 7 % 251) as u8).collect();
     for (from, to) in [(&caller, &accepted), (&accepted, &caller)] {
@@ -228,7 +234,7 @@ fn converse(world: &World, one_lost_of: u64, bytes: usize) {
 
 #[test]
 fn a_connection_to_the_outside_carries_bytes_both_ways() {
-    converse(&World::new(0, 3), 0, 500_000);
+    [V4, V6].into_iter().for_each(|family| converse(&World::new(0, 3), family, 0, 500_000));
 }
 
 #[test]
@@ -347,6 +353,18 @@ fn datagram(from: Ipv4Addr, to: Ipv4Addr, port: u16) -> Vec<u8> {
     [&outside::OWN_HARDWARE[..], &outside::GATEWAY_HARDWARE, &[8, 0], &packet].concat()
 }
 
+/// The same by IPv6.
+fn datagram_v6(from: Ipv6Addr, to: Ipv6Addr, port: u16) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, 9, 17, 64];
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    packet.extend([0, 99]);
+    packet.extend(port.to_be_bytes());
+    // A checksum is not looked at, but has to be there.
+    packet.extend([0, 9, 1, 1, b'!']);
+    [&outside::OWN_HARDWARE[..], &outside::GATEWAY_HARDWARE, &[0x86, 0xdd], &packet].concat()
+}
+
 #[test]
 fn nobody_outside_passes_for_the_node_itself_or_reaches_its_loopback() {
     let world = World::new(0, 3);
@@ -365,6 +383,30 @@ fn nobody_outside_passes_for_the_node_itself_or_reaches_its_loopback() {
         world.turn();
         assert_eq!(socket.receive(&mut buffer, false).is_ok(), comes_in, "from {from} to {to}");
     }
+    drop(socket);
+    let socket = Socket::new(&world.stacks[0], ME, V6, Kind::Datagram).unwrap();
+    socket.bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 700))).unwrap();
+    let (own, host, one) = (outside::ADDRESS_V6, outside::GATEWAY_V6, Ipv6Addr::LOCALHOST);
+    for (from, to, comes_in) in [
+        (host, own, true),
+        (host, one, false),
+        (one, own, false),
+        (own, own, false),
+        (Ipv4Addr::LOCALHOST.to_ipv6_mapped(), own, false),
+        (Ipv4Addr::new(8, 8, 8, 8).to_ipv6_mapped(), own, false),
+        (host, Ipv4Addr::from(outside::ADDRESS).to_ipv6_mapped(), false),
+        (host, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), false),
+    ] {
+        world.to_first.lock().unwrap().push_back(datagram_v6(from, to, 700));
+        world.turn();
+        assert_eq!(socket.receive(&mut buffer, false).is_ok(), comes_in, "from {from} to {to}");
+    }
+    // The frame says one version, the packet the other.
+    let mut frame = datagram_v6(host, own, 700);
+    frame[12..14].copy_from_slice(&[8, 0]);
+    world.to_first.lock().unwrap().push_back(frame);
+    world.turn();
+    assert!(socket.receive(&mut buffer, false).is_err());
 }
 
 proptest! {
@@ -372,8 +414,13 @@ proptest! {
 
     /// Lost frames are sent again.
     #[test]
-    fn a_lossy_way_loses_nothing(seed in 1_u64..1 << 40, one_lost_of in 4_u64..40, bytes in 1_usize..60_000) {
-        converse(&World::new(0, seed), one_lost_of, bytes);
+    fn a_lossy_way_loses_nothing(
+        seed in 1_u64..1 << 40,
+        is_v6 in any::<bool>(),
+        one_lost_of in 4_u64..40,
+        bytes in 1_usize..60_000,
+    ) {
+        converse(&World::new(0, seed), if is_v6 { V6 } else { V4 }, one_lost_of, bytes);
     }
 }
 

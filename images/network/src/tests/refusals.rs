@@ -1,11 +1,12 @@
-//! Datagrams to a port that nobody has: whoever talks with that port alone is told, once.
+//! What did not arrive. Of a datagram to a port that nobody has, whoever talks with
+//! that port alone is told, once; a call ends.
 
 use super::joined::World;
-use super::{ME, alone, local};
+use super::{ME, alone, local, read};
 use crate::Family::{V4, V6};
 use crate::{Family, Kind, Socket, Stack};
 use kernel::errno::Errno;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use transport::ethernet::outside;
 
@@ -97,29 +98,35 @@ fn who_talks_with_somebody_else_alone_is_nobody() {
 
 #[test]
 fn a_refusal_from_outside_is_told_as_well() {
-    let world = World::new(0, 3);
-    let peer = SocketAddr::from((outside::GATEWAY, 99));
-    let [told, other] = [peer, (outside::GATEWAY, 98).into()].map(|to| connected(&world.stacks[0], to));
-    let unconnected = socket(&world.stacks[0], V4);
-    assert_eq!((unconnected.send_to(b"x", peer), told.send(b"x")), (Ok(1), Ok(1)));
-    let seen = told.changes().count();
-    (0..10).for_each(|_| world.turn());
-    assert_ne!(told.changes().count(), seen);
-    assert_eq!([&told, &told].map(receive), [Err(Errno::CONNREFUSED), Err(Errno::AGAIN)]);
-    assert_eq!([&other, &unconnected].map(receive), [Err(Errno::AGAIN); 2]);
+    for (family, host) in [(V4, outside::GATEWAY.into()), (V6, IpAddr::from(outside::GATEWAY_V6))] {
+        let world = World::new(0, 3);
+        let peer = SocketAddr::new(host, 99);
+        let [told, other] = [99, 98].map(|port| connected(&world.stacks[0], (host, port).into()));
+        let unconnected = socket(&world.stacks[0], family);
+        assert_eq!((unconnected.send_to(b"x", peer), told.send(b"x")), (Ok(1), Ok(1)));
+        let seen = told.changes().count();
+        (0..10).for_each(|_| world.turn());
+        assert_ne!(told.changes().count(), seen);
+        assert_eq!([&told, &told].map(receive), [Err(Errno::CONNREFUSED), Err(Errno::AGAIN)]);
+        assert_eq!([&other, &unconnected].map(receive), [Err(Errno::AGAIN); 2]);
+    }
 }
 
-/// What says that a datagram between these ends has found nobody, from `says`.
-fn refusal(says: Ipv4Addr, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Vec<u8> {
+/// What says, from `says`, that a packet of this protocol between these ends did not
+/// arrive, and for this reason.
+fn lost(code: u8, protocol: u8, says: Ipv4Addr, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Vec<u8> {
     let header = |protocol, from: Ipv4Addr, to: Ipv4Addr, carries: &[u8]| {
         let start = [0x45, 0, 0, 20 + carries.len() as u8, 0, 0, 0, 0, 64, protocol, 0, 0];
         [&start[..], &from.octets(), &to.octets(), carries].concat()
     };
     let ports = [from.1.to_be_bytes(), to.1.to_be_bytes(), [0, 8], [0, 0]].concat();
-    let said = [&[3, 3, 0, 0, 0, 0, 0, 0], &header(17, from.0, to.0, &ports)[..]].concat();
+    let said = [&[3, code, 0, 0, 0, 0, 0, 0], &header(protocol, from.0, to.0, &ports)[..]].concat();
     let packet = header(1, says, outside::ADDRESS.into(), &said);
     [&outside::OWN_HARDWARE[..], &outside::GATEWAY_HARDWARE, &[8, 0], &packet].concat()
 }
+
+const UDP: u8 = 17;
+const TCP: u8 = 6;
 
 #[test]
 fn nobody_outside_says_what_becomes_of_datagrams_within() {
@@ -131,18 +138,54 @@ fn nobody_outside_says_what_becomes_of_datagrams_within() {
     silent.connect(peer.local()).unwrap();
     far.connect((host, 99).into()).unwrap();
     let end = |socket: &Socket| (own, socket.local().port());
-    for (says, from, to, is_told) in [
-        (host, end(&silent), end(&peer), false),
-        (own, end(&silent), end(&peer), false),
-        (host, (host, far.local().port()), (host, 99), false),
-        (host, end(&far), (host, 98), false),
-        (host, end(&far), (host, 99), true),
+    for (packet, is_told) in [
+        (lost(3, UDP, host, end(&silent), end(&peer)), false),
+        (lost(3, UDP, own, end(&silent), end(&peer)), false),
+        (lost(3, UDP, host, (host, far.local().port()), (host, 99)), false),
+        (lost(3, UDP, host, end(&far), (host, 98)), false),
+        (lost(3, TCP, host, end(&far), (host, 99)), false),
+        // This may pass.
+        (lost(1, UDP, host, end(&far), (host, 99)), false),
+        (lost(3, UDP, host, end(&far), (host, 99)), true),
         // A router on the way.
-        (Ipv4Addr::new(10, 0, 2, 77), end(&far), (host, 99), true),
+        (lost(3, UDP, Ipv4Addr::new(10, 0, 2, 77), end(&far), (host, 99)), true),
     ] {
-        world.to_first.lock().unwrap().push_back(refusal(says, from, to));
+        world.to_first.lock().unwrap().push_back(packet.clone());
         world.turn();
         let told = [&silent, &far].map(|socket| socket.take_error().is_some());
-        assert_eq!(told, [false, is_told], "{says} says so of {from:?} to {to:?}");
+        assert_eq!(told, [false, is_told], "{packet:?}");
+    }
+}
+
+#[test]
+fn a_call_that_cannot_arrive_ends_at_once_and_a_connection_goes_on() {
+    let world = World::new(0, 3);
+    let host = Ipv4Addr::from(outside::GATEWAY);
+    let (_listener, caller, accepted) = world.connect();
+    world.cut(true);
+    for (code, error) in [(0, Errno::NETUNREACH), (1, Errno::HOSTUNREACH), (3, Errno::CONNREFUSED)] {
+        let calls = Socket::new(&world.stacks[0], ME, V4, Kind::Stream).unwrap();
+        assert_eq!(calls.connect((host, 90).into()), Err(Errno::INPROGRESS));
+        let seen = calls.changes().count();
+        let own = |socket: &Socket| (outside::ADDRESS.into(), socket.local().port());
+        for (from, to, answer) in [
+            (own(&calls), 91, Err(Errno::AGAIN)),
+            (own(&caller), 80, Err(Errno::AGAIN)),
+            (own(&calls), 90, Err(error)),
+        ] {
+            world.to_first.lock().unwrap().push_back(lost(code, TCP, host, from, (host, to)));
+            world.turn();
+            assert_eq!(calls.connected(), answer);
+        }
+        assert_ne!(calls.changes().count(), seen);
+        assert_eq!((calls.take_error(), calls.take_error()), (Some(error), None));
+        assert_eq!(calls.connect((host, 90).into()), Err(Errno::INPROGRESS), "it may call again");
+    }
+    world.cut(false);
+    caller.send(b"goes on").unwrap();
+    let mut got = Vec::new();
+    while got != b"goes on" {
+        world.turn();
+        got.extend(read(&accepted).0);
     }
 }
