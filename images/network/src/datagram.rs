@@ -1,6 +1,6 @@
 //! A UDP socket.
 
-use crate::address::Reach;
+use crate::address::{Reach, is_own};
 use crate::set::{Owner, Set};
 use crate::socket::Readiness;
 use crate::stream::address;
@@ -9,7 +9,7 @@ use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, SendError, Socket, UdpMetadata};
 use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 use std::net::{IpAddr, SocketAddr};
-use transport::ethernet::MAX_PACKET;
+use transport::ethernet::{MAX_PACKET, outside};
 
 /// Bytes of the headers before a datagram.
 const V4_HEADERS_BYTES: usize = 20 + 8;
@@ -145,8 +145,12 @@ impl Datagram {
         from: IpAddr,
         to: SocketAddr,
     ) -> Result<usize, Errno> {
-        let headers = if to.is_ipv4() { V4_HEADERS_BYTES } else { V6_HEADERS_BYTES };
-        if source.len() > MAX_PACKET - headers {
+        let most = match to.ip() {
+            IpAddr::V4(_) => MAX_PACKET - V4_HEADERS_BYTES,
+            ip @ IpAddr::V6(_) if is_own(ip) => MAX_PACKET - V6_HEADERS_BYTES,
+            IpAddr::V6(_) => outside::MAX_PACKET_V6 - V6_HEADERS_BYTES,
+        };
+        if source.len() > most {
             return Err(Errno::MSGSIZE);
         }
         self.take_error().map_or(Ok(()), Err)?;

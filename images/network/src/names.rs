@@ -32,11 +32,17 @@ impl Names {
     }
 }
 
-/// A question to the name server, until it is answered or dropped.
+/// Questions to the name server, one for each version of IP, until they are answered
+/// or dropped.
 pub struct Lookup {
     stack: Arc<Stack>,
-    query: Option<QueryHandle>,
+    questions: [Question; 2],
     changes: Arc<Waiters>,
+}
+
+enum Question {
+    Asked(QueryHandle),
+    Answered(Vec<IpAddr>),
 }
 
 /// The addresses that a name says itself: a number, or this node. Who serves where
@@ -59,25 +65,29 @@ impl Lookup {
         if !stack.has_card() {
             return Err(Errno::NOENT);
         }
-        let seed = stack.random();
-        let (query, changes) = stack.enter(|inner| {
+        // A question's number and its port are all that an answer can be known by: no
+        // other random number that anybody sees is to lead to them.
+        let kinds = [DnsQueryType::A, DnsQueryType::Aaaa].map(|kind| (kind, stack.random()));
+        let (questions, changes) = stack.enter(|inner| {
             let Inner { names, sockets, wire, .. } = inner;
             let handle = *names.handle.get_or_insert_with(|| {
                 let server = IpAddress::Ipv4(outside::NAME_SERVER.into());
                 sockets.add(OWN, Socket::new(&[server], Vec::new()))
             });
-            let socket = sockets.get_mut::<Socket<'_>>(handle);
-            // Its number and its port are all that an answer can be known by: no
-            // other random number that anybody sees is to lead to them.
-            let query = socket.start_query(interface(wire, seed).context(), name, DnsQueryType::A);
-            let query = query.map_err(|error| match error {
-                StartQueryError::NoFreeSlot => Errno::NOBUFS,
-                StartQueryError::InvalidName | StartQueryError::NameTooLong => Errno::NOENT,
-            })?;
-            names.waiting += 1;
-            Ok((query, names.changes.clone()))
+            let mut questions = [const { Question::Answered(Vec::new()) }; 2];
+            for (question, (kind, seed)) in questions.iter_mut().zip(kinds) {
+                let socket = sockets.get_mut::<Socket<'_>>(handle);
+                let query = socket.start_query(interface(wire, seed).context(), name, kind);
+                let query = query.map_err(|error| match error {
+                    StartQueryError::NoFreeSlot => Errno::NOBUFS,
+                    StartQueryError::InvalidName | StartQueryError::NameTooLong => Errno::NOENT,
+                })?;
+                *question = Question::Asked(query);
+                names.waiting += 1;
+            }
+            Ok((questions, names.changes.clone()))
         })?;
-        Ok(Self { stack: stack.clone(), query: Some(query), changes })
+        Ok(Self { stack: stack.clone(), questions, changes })
     }
 
     /// Counts on when there may be an answer.
@@ -85,41 +95,44 @@ impl Lookup {
         &self.changes
     }
 
-    /// The answer.
+    /// The answers: addresses of IPv4, then those of IPv6.
     ///
     /// # Errors
     /// `AGAIN`: not yet. `NOENT`: there is no such name, or nobody who knows.
     pub fn addresses(&mut self) -> Result<Vec<IpAddr>, Errno> {
-        let Some(query) = self.query else { return Err(Errno::NOENT) };
-        let answer = self.stack.look(|inner| {
-            let handle = inner.names.handle.ok_or(GetQueryResultError::Failed)?;
-            let answer = inner.sockets.get_mut::<Socket<'_>>(handle).get_query_result(query);
-            if !matches!(answer, Err(GetQueryResultError::Pending)) {
-                inner.names.waiting -= 1;
-            }
-            answer
+        let Self { stack, questions, .. } = self;
+        stack.look(|inner| questions.iter_mut().for_each(|question| question.look(inner)));
+        let answers = questions.iter().map(|question| match question {
+            Question::Asked(_) => Err(Errno::AGAIN),
+            Question::Answered(addresses) => Ok(&addresses[..]),
         });
-        match answer {
-            Err(GetQueryResultError::Pending) => Err(Errno::AGAIN),
-            Err(GetQueryResultError::Failed) => {
-                self.query = None;
-                Err(Errno::NOENT)
-            }
-            Ok(addresses) => {
-                self.query = None;
-                Ok(addresses.into_iter().map(IpAddr::from).collect())
-            }
-        }
+        let addresses = answers.collect::<Result<Vec<_>, _>>()?.concat();
+        if addresses.is_empty() { Err(Errno::NOENT) } else { Ok(addresses) }
+    }
+}
+
+impl Question {
+    /// Takes the answer, if it is there; to know nothing is one as well.
+    fn look(&mut self, inner: &mut Inner) {
+        let (Self::Asked(query), Some(handle)) = (&self, inner.names.handle) else { return };
+        let addresses = match inner.sockets.get_mut::<Socket<'_>>(handle).get_query_result(*query) {
+            Err(GetQueryResultError::Pending) => return,
+            Err(GetQueryResultError::Failed) => Vec::new(),
+            Ok(addresses) => addresses.into_iter().map(IpAddr::from).collect(),
+        };
+        inner.names.waiting -= 1;
+        *self = Self::Answered(addresses);
     }
 }
 
 impl Drop for Lookup {
     fn drop(&mut self) {
-        let Some(query) = self.query else { return };
-        self.stack.look(|inner| {
-            inner.names.waiting -= 1;
-            if let Some(handle) = inner.names.handle {
-                inner.sockets.get_mut::<Socket<'_>>(handle).cancel_query(query);
+        let Self { stack, questions, .. } = self;
+        stack.look(|inner| {
+            for question in questions {
+                let (Question::Asked(query), Some(handle)) = (question, inner.names.handle) else { continue };
+                inner.names.waiting -= 1;
+                inner.sockets.get_mut::<Socket<'_>>(handle).cancel_query(*query);
             }
         });
     }

@@ -289,46 +289,69 @@ fn who_calls_and_is_not_answered_learns_it_in_time() {
     assert!(world.clock.now() >= 75_000_000_000);
 }
 
+/// A question that has come to a name server.
+struct Asked {
+    bytes: Vec<u8>,
+    from: SocketAddr,
+}
+
+fn question(world: &World, server: &Socket) -> Asked {
+    let mut buffer = [0; 512];
+    loop {
+        match server.receive(&mut buffer, false) {
+            Ok((length, from)) => return Asked { bytes: buffer[..length].to_vec(), from: from.unwrap() },
+            Err(error) => assert_eq!(error, Errno::AGAIN),
+        }
+        world.turn();
+    }
+}
+
+/// Answers it (RFC 1035): the question, and one address with a pointer to its name, or
+/// none.
+fn answer(server: &Socket, asked: &Asked, address: &[u8]) {
+    let count = u8::from(!address.is_empty());
+    let kind = &asked.bytes[asked.bytes.len() - 4..];
+    let start = [&asked.bytes[..2], &[0x81, 0x80, 0, 1, 0, count, 0, 0, 0, 0], &asked.bytes[12..]].concat();
+    let record = [&[0xc0, 12], kind, &[0, 0, 0, 60, 0, address.len() as u8], address].concat();
+    let said = if count > 0 { [start, record].concat() } else { start };
+    server.send_to(&said, asked.from).unwrap();
+}
+
 #[test]
 fn the_name_server_is_asked() {
     let world = World::new(0, 9);
     let server = Socket::new(&world.stacks[1], ME, V4, Kind::Datagram).unwrap();
     server.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53))).unwrap();
     let mut lookup = Lookup::new(&world.stacks[0], "www.example.org").unwrap();
-    let mut question = [0; 512];
-    let (length, from) = loop {
-        world.turn();
-        match server.receive(&mut question, false) {
-            Ok((length, from)) => break (length, from.unwrap()),
-            Err(error) => assert_eq!(error, Errno::AGAIN),
-        }
-    };
-    assert_eq!(from.ip(), Ipv4Addr::from(outside::NAME_SERVER));
-    assert_eq!(question[12..29], *b"\x03www\x07example\x03org\0");
+    let (a, aaaa) = (question(&world, &server), question(&world, &server));
+    assert_eq!(a.from.ip(), Ipv4Addr::from(outside::NAME_SERVER));
+    assert_eq!(a.bytes[12..], *b"\x03www\x07example\x03org\0\0\x01\0\x01");
+    assert_eq!(aaaa.bytes[12..], *b"\x03www\x07example\x03org\0\0\x1c\0\x01");
     assert_eq!(lookup.addresses(), Err(Errno::AGAIN));
-    // An answer (RFC 1035): the question, and one address with a pointer to its name.
-    let answer = [
-        &question[..2],
-        &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0],
-        &question[12..length],
-        &[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 93, 184, 215, 14],
-    ]
-    .concat();
-    server.send_to(&answer, from).unwrap();
+    let (v4, v6) = ([93, 184, 215, 14], Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7));
     let before = lookup.changes().count();
+    answer(&server, &aaaa, &v6.octets());
     world.turn();
     assert_ne!(lookup.changes().count(), before);
-    assert_eq!(lookup.addresses(), Ok(vec![[93, 184, 215, 14].into()]));
-    // Who knows the number of one question knows nothing of the next one's.
-    let known = (from.port(), [question[0], question[1]]);
-    let _next = Lookup::new(&world.stacks[0], "www.example.org").unwrap();
-    let next = loop {
-        world.turn();
-        if let Ok((_, from)) = server.receive(&mut question, false) {
-            break (from.unwrap().port(), [question[0], question[1]]);
-        }
-    };
-    assert!(known.0 != next.0 && known.1 != next.1);
+    assert_eq!(lookup.addresses(), Err(Errno::AGAIN));
+    answer(&server, &a, &v4);
+    world.turn();
+    assert_eq!(lookup.addresses(), Ok(vec![v4.into(), v6.into()]));
+    // Who knows the number of one question knows nothing of the next one's. (One may
+    // have been asked again meanwhile.)
+    (0..10).for_each(|_| world.turn());
+    while server.receive(&mut [0; 512], false).is_ok() {}
+    let mut next = Lookup::new(&world.stacks[0], "www.example.org").unwrap();
+    let (next_a, next_aaaa) = (question(&world, &server), question(&world, &server));
+    let known = [&a, &aaaa, &next_a, &next_aaaa].map(|one| (one.from.port(), [one.bytes[0], one.bytes[1]]));
+    for (index, one) in known.iter().enumerate() {
+        assert!(known[..index].iter().all(|other| one.0 != other.0 && one.1 != other.1));
+    }
+    // One version is enough.
+    answer(&server, &next_a, &[]);
+    answer(&server, &next_aaaa, &v6.octets());
+    world.turn();
+    assert_eq!(next.addresses(), Ok(vec![v6.into()]));
     // Nobody answers this one.
     drop(server);
     let mut lookup = Lookup::new(&world.stacks[0], "silence.example").unwrap();
@@ -431,25 +454,35 @@ fn a_lossy_way_connects() {
     (1..=40).for_each(|seed| drop(World::new(8, seed * 0x9e37_79b9).connect()));
 }
 
+/// Makes noise look like what the stack takes: a packet of one version or the other, and
+/// what it carries.
+fn disguise(noise: &mut [u8], is_v6: bool, carries: Option<u8>) {
+    let (good, protocol, header, length) = match is_v6 {
+        false => (datagram(outside::GATEWAY.into(), outside::ADDRESS.into(), 80), 23, 34, 16),
+        true => (datagram_v6(outside::GATEWAY_V6, outside::ADDRESS_V6, 80), 20, 54, 18),
+    };
+    let keep = good.len().min(noise.len()).min(if carries.is_some() { header } else { 14 });
+    noise[..keep].copy_from_slice(&good[..keep]);
+    if let Some(carries) = carries.filter(|_| noise.len() > header) {
+        noise[protocol] = carries;
+        let bytes = noise.len() - if is_v6 { header } else { 14 };
+        noise[length..length + 2].copy_from_slice(&(bytes as u16).to_be_bytes());
+    }
+}
+
 proptest! {
     /// Whatever comes, the stack takes it and goes on.
     #[test]
     fn nonsense_is_dropped(
-        frames in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..200), 0_usize..3), 1..40),
+        frames in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..200), 0_usize..9), 1..40),
     ) {
         let world = World::new(0, 3);
         let (_listener, caller, accepted) = world.connect();
         for (mut noise, form) in frames {
-            // As it is; as a packet; as a segment of TCP to the node.
+            // As it is; as a packet; as what TCP, UDP and either ICMP carry.
+            let carries = [None, Some(6), Some(17), Some(if form > 4 { 58 } else { 1 })];
             if form > 0 {
-                let good = datagram(outside::GATEWAY.into(), outside::ADDRESS.into(), 80);
-                let keep = good.len().min(noise.len()).min(if form == 1 { 14 } else { 34 });
-                noise[..keep].copy_from_slice(&good[..keep]);
-                if form == 2 && noise.len() > 34 {
-                    noise[23] = 6;
-                    let length = (noise.len() - 14) as u16;
-                    noise[16..18].copy_from_slice(&length.to_be_bytes());
-                }
+                disguise(&mut noise, form > 4, carries[(form - 1) % 4]);
             }
             world.to_first.lock().unwrap().push_back(noise);
             for _ in 0..4 {
