@@ -20,6 +20,7 @@ fn main() {
         program!("http", http::serve),
         program!("pattern", pattern::hold),
         program!("outside", outside::call),
+        program!("asks", outside::ask),
         program!("waiting", waiting::in_every_way),
         program!("thief", waiting::thief),
         program!("greedy", edges::greedy),

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::thread;
 use tests::PATIENCE;
@@ -288,6 +288,22 @@ fn programs_call_the_host_by_both_versions_of_ip() {
         assert_eq!(said, format!("{says}\nthe host heard \"from within\"\n"));
         listens.join().unwrap();
         assert_eq!(machine.run(1, &["outside", &address, "x"]), "not called: ConnectionRefused\n");
+    }
+}
+
+#[test]
+fn datagrams_reach_the_host_and_come_back_by_both_versions_of_ip() {
+    let (machine, _) = machine(1);
+    for (own, host) in [("127.0.0.1:0", "10.0.2.2"), ("[::1]:0", "[fec0::2]")] {
+        let socket = UdpSocket::bind(own).unwrap();
+        let address = format!("{host}:{}", socket.local_addr().unwrap().port());
+        let asks = machine.start_program(1, &["asks", &address, "from within"]);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut buffer = [0; 100];
+        let (length, from) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"from within");
+        socket.send_to(b"in time", from).unwrap();
+        assert_eq!(asks.end().well(), format!("{address} answers in time\n"));
     }
 }
 
