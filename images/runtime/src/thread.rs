@@ -1,8 +1,10 @@
 //! Threads, as the OS above sees them. Programs use `std::thread`.
 
+pub use crate::memory::paging::OutOfFrames;
 pub use crate::threads::thread::{Priority, ThreadId};
 
 use crate::clock;
+use crate::memory::segment::Segment;
 use crate::processor::cores;
 use crate::processor::critical::{self, Locked};
 use crate::threads::scheduler;
@@ -13,6 +15,18 @@ use core::sync::atomic::Ordering::Relaxed;
 /// Threads that it makes from now on inherit that.
 pub fn set_activity(activity: u64) {
     scheduler::with_current(|thread| thread.activity.store(activity, Relaxed));
+}
+
+/// The same for a new activity, and gives it the statics of programs as they
+/// were when the boot was over: the calling thread and those that it makes have
+/// these to themselves until all of them have ended.
+///
+/// # Errors
+/// If there is no memory for that. Then nothing has changed.
+pub fn begin_activity(activity: u64) -> Result<(), OutOfFrames> {
+    scheduler::set_segment(Segment::new()?);
+    set_activity(activity);
+    Ok(())
 }
 
 /// The activity that the calling thread belongs to.

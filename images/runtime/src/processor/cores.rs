@@ -35,6 +35,8 @@ pub struct Core {
     pub online: AtomicBool,
     /// Up to which call of [`super::shootdown`] it has forgotten translations.
     pub forgotten: AtomicU64,
+    /// The data segment that it sees ([`crate::memory::segment`]); 0 is the first.
+    pub segment: AtomicUsize,
 }
 
 const _: () = assert!(size_of::<Core>() == CORE_BYTES && core::mem::offset_of!(Core, stack_top) == STACK_TOP);
@@ -50,6 +52,7 @@ pub static CORES: [Core; MAX_CORES] = [const {
         asleep: AtomicBool::new(false),
         online: AtomicBool::new(false),
         forgotten: AtomicU64::new(0),
+        segment: AtomicUsize::new(0),
     }
 }; MAX_CORES];
 

@@ -28,11 +28,13 @@ use super::stack::{self, Stack};
 use super::thread::{NEVER, Own, Priority, Thread, ThreadId, Waiting};
 use crate::clock;
 use crate::fault;
+use crate::memory::segment::Segment;
 use crate::processor::cores::{self, STACK_TOP};
 use crate::processor::critical::{self, Locked};
 use crate::processor::shootdown;
 use crate::processor::traps::{FloatState, TrapFrame};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
@@ -75,7 +77,7 @@ pub fn spawn(
 ) -> Option<ThreadId> {
     let stack = Stack::new(stack_bytes).ok()?;
     let mut thread = Box::new(Thread {
-        own: Own { stack_start: stack.start(), ..Own::new() },
+        own: Own { stack_start: stack.start(), segment: segment(), ..Own::new() },
         priority,
         core: 0,
         begins_here: core.is_some(),
@@ -290,6 +292,20 @@ pub fn with_current<R>(f: impl FnOnce(&Own) -> R) -> Option<R> {
     // others change meanwhile is not in its own part, or is atomic.
     let own = unsafe { thread.as_ref() }.map(|thread| &thread.own)?;
     Some(f(own))
+}
+
+/// The data segment of the calling thread, if it has one of its own.
+pub fn segment() -> Option<Arc<Segment>> {
+    with_current(|own| own.segment.clone()).flatten()
+}
+
+/// From now on, the calling thread sees this data segment.
+pub fn set_segment(segment: Arc<Segment>) {
+    let section = critical::enter();
+    let before = SCHEDULER.with(|scheduler| scheduler.running().own.segment.replace(segment.clone()));
+    segment.enter();
+    drop(section);
+    drop(before);
 }
 
 /// The calling thread and its activity.

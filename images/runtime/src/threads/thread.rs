@@ -3,7 +3,9 @@
 use super::context::Context;
 use super::list::{Index, Link};
 use super::stack::{self, Stack};
+use crate::memory::segment::Segment;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
@@ -123,6 +125,9 @@ pub struct Own {
     pub deadlocked: AtomicBool,
     /// Where its stack starts, above the guard page.
     pub stack_start: usize,
+    /// The statics of programs that it sees; `None`: whatever was there before it.
+    /// Only its own core reads it, and the thread changes it under the scheduler's lock.
+    pub segment: Option<Arc<Segment>>,
 }
 
 impl Own {
@@ -139,6 +144,7 @@ impl Own {
             error: AtomicI32::new(0),
             deadlocked: AtomicBool::new(false),
             stack_start: 0,
+            segment: None,
         }
     }
 
