@@ -387,7 +387,10 @@ impl Queues {
                 }
                 due = due.min(core.slice_end);
             }
-            due = due.min(thread.own.last_moment().unwrap_or(NEVER));
+            if thread.own.must_end() {
+                // Wherever it is, at the end of the next interrupt.
+                due = 0;
+            }
         }
         if let Some(first) = core.sleepers.first() {
             due = due.min(self.table.get(first).deadline.unwrap_or(NEVER));
