@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, OnceLock};
+use std::time::Duration;
 use std::{env, panic, thread};
 
 /// Bytes of a page.
@@ -50,7 +51,7 @@ pub fn statics() {
     println!("activity {} has had {} turns", own - 1, TURN.lock().unwrap());
     if cyanea::args() == ["hold"] {
         let _held = (TURN.lock(), std::io::stdout().lock(), std::io::stderr().lock());
-        thread::park();
+        thread::sleep(Duration::MAX);
     }
 }
 

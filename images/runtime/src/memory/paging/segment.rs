@@ -23,12 +23,13 @@ use super::{
     AddressSpace, DEMAND, Met, OutOfFrames, PAGE, SPACE, TABLE, by_table, entries, segment_end, segment_start,
 };
 use crate::memory::frames;
-use crate::processor::{cores, critical, shootdown};
+use crate::processor::critical::{self, Locked};
+use crate::processor::{cores, shootdown};
 use crate::threads::scheduler;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::ptr::copy_nonoverlapping;
+use core::ptr::{self, copy_nonoverlapping};
 use core::sync::atomic::Ordering::Relaxed;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
@@ -37,7 +38,7 @@ use x86_64::structures::paging::{PageTableFlags as Flags, PhysFrame, Size4KiB};
 use x86_64::{PhysAddr, VirtAddr};
 
 /// Up to so many pages are forgotten one by one, more by forgetting everything.
-const FEW_PAGES: usize = 32;
+const FEW: usize = 32;
 
 /// Where all data segments are.
 pub fn range() -> Range<usize> {
@@ -48,13 +49,22 @@ pub fn range() -> Range<usize> {
 pub struct Segment {
     /// For each part of 2 MiB, the table with its pages.
     tables: Vec<usize>,
+    touched: Locked<Touched>,
+}
+
+/// The pages that a segment has a copy of.
+struct Touched {
+    /// The first of them.
+    pages: [usize; FEW],
+    count: usize,
 }
 
 impl Segment {
     /// A segment as the first one is now.
     pub fn new() -> Result<Arc<Self>, OutOfFrames> {
         SPACE.with(AddressSpace::prepare_segments)?;
-        let mut segment = Self { tables: Vec::new() };
+        let touched = Locked::new(Touched { pages: [0; FEW], count: 0 });
+        let mut segment = Self { tables: Vec::new(), touched };
         for part in by_table(range()) {
             segment.tables.try_reserve(1).map_err(|_| OutOfFrames)?;
             segment.tables.push(SPACE.with(|space| space.segment_table(part))?);
@@ -62,17 +72,46 @@ impl Segment {
         Ok(Arc::new(segment))
     }
 
-    /// Which one it is, among those there are: where its first table is.
-    fn id(&self) -> usize {
-        self.tables[0]
-    }
-
     /// This core sees it from now on. Interrupts are off.
     #[inline]
     pub fn enter(&self) {
-        if cores::own().segment.load(Relaxed) != self.id() {
+        if !ptr::eq(cores::own().segment.load(Relaxed), self) {
             see(Some(self));
         }
+    }
+
+    /// Copies the page at `address` from the first segment, if it is touched for the first time.
+    fn resolve(&self, address: usize) -> Met {
+        let page = address / PAGE * PAGE;
+        SPACE.with(|space| {
+            let table = self.tables[(page >> 21) - (range().start >> 21)];
+            let original = space.first_segment + (page - range().start);
+            let entry = &mut space.table(table)[page >> 12 & 511];
+            if entry.flags().contains(Flags::PRESENT) {
+                // Another core met the same page at the same moment, and was first.
+                return Met::Grown;
+            }
+            let Some(frame) = frames::take() else { return Met::OutOfFrames };
+            // SAFETY: the first segment is mapped there, whole; the frame is nobody else's.
+            unsafe { copy_nonoverlapping(original as *const u8, frame as *mut u8, PAGE) };
+            entry.set_addr(PhysAddr::new(frame as u64), TABLE | Flags::NO_EXECUTE);
+            self.touched.with(|touched| {
+                touched.pages.iter_mut().skip(touched.count).take(1).for_each(|place| *place = page);
+                touched.count += 1;
+            });
+            Met::Grown
+        })
+    }
+
+    /// Has this core, which has seen it, forget its pages one by one; `false` if they are many.
+    fn forget(&self) -> bool {
+        self.touched.with(|touched| {
+            let few = touched.pages.get(..touched.count);
+            few.iter()
+                .flat_map(|pages| pages.iter())
+                .for_each(|&page| tlb::flush(VirtAddr::new(page as u64)));
+            few.is_some()
+        })
     }
 }
 
@@ -104,7 +143,7 @@ pub fn tell_apart(address: usize) -> usize {
         return address;
     }
     // The image lies below 2 GiB, a table below 64 GiB, and no address has the first bit alone.
-    let apart = |segment: &Arc<Segment>| 1 << 63 | segment.id() / PAGE << 31 | address;
+    let apart = |segment: &Arc<Segment>| 1 << 63 | segment.tables[0] / PAGE << 31 | address;
     scheduler::with_current(|own| own.segment.as_ref().map(apart)).flatten().unwrap_or(address)
 }
 
@@ -112,7 +151,7 @@ pub fn tell_apart(address: usize) -> usize {
 /// Interrupts are off.
 pub fn leave_unused() {
     let is_used = scheduler::with_current(|own| own.segment.is_some()) == Some(true);
-    if !is_used && cores::own().segment.load(Relaxed) != 0 {
+    if !is_used && !cores::own().segment.load(Relaxed).is_null() {
         see(None);
     }
 }
@@ -120,47 +159,34 @@ pub fn leave_unused() {
 /// Has this core see a segment, or the first.
 #[cold]
 fn see(segment: Option<&Segment>) {
+    let core = cores::own();
+    // SAFETY: a segment stays as long as a core sees it.
+    let before = unsafe { core.segment.load(Relaxed).as_ref() };
     SPACE.with(|space| {
         let root = space.roots[cores::index()];
-        let few = range().len() <= FEW_PAGES * PAGE;
         for (index, part) in by_table(range()).enumerate() {
             let first = space.directory_entry(space.root, part.start).addr().as_u64() as usize;
             let table = segment.map_or(first, |segment| segment.tables[index]);
-            let entry = space.directory_entry(root, part.start);
-            let before = entry.addr().as_u64() as usize;
-            entry.set_addr(PhysAddr::new(table as u64), TABLE);
-            if few {
-                space.forget_pages(before, part);
-            }
+            space.directory_entry(root, part.start).set_addr(PhysAddr::new(table as u64), TABLE);
+            // Whichever page it is, with it goes where its table was.
+            tlb::flush(VirtAddr::new(part.start as u64));
         }
-        let root = PhysFrame::<Size4KiB>::containing_address(PhysAddr::new(root as u64));
-        if !few || Cr3::read().0 != root {
+        core.segment
+            .store(segment.map_or(ptr::null_mut(), |segment| ptr::from_ref(segment).cast_mut()), Relaxed);
+        if !before.is_some_and(Segment::forget) {
+            let root = PhysFrame::<Size4KiB>::containing_address(PhysAddr::new(root as u64));
             // SAFETY: the core's own tables lead where all cores' do, and to this segment.
             unsafe { Cr3::write(root, Cr3Flags::empty()) };
         }
-        cores::own().segment.store(segment.map_or(0, Segment::id), Relaxed);
     });
 }
 
-/// What is at `address`, in a segment's range; copies the page from the first
-/// segment if it is touched for the first time.
+/// What is at `address`, in a segment's range, where a page fault happened. A
+/// thread of the OS has no segment of its own, and is shown the first.
 pub(super) fn resolve(address: usize) -> Met {
-    SPACE.with(|space| {
-        let (root, first) = (space.roots[cores::index()], space.first_segment);
-        if root == 0 {
-            return Met::Nothing;
-        }
-        let table = space.directory_entry(root, address).addr().as_u64() as usize;
-        let entry = &mut space.table(table)[address >> 12 & 511];
-        if entry.flags().contains(Flags::PRESENT) {
-            // Another core met the same page at the same moment, and was first.
-            return Met::Grown;
-        }
-        let Some(frame) = frames::take() else { return Met::OutOfFrames };
-        let page = first + (address / PAGE * PAGE - range().start);
-        // SAFETY: the first segment is mapped there, whole; the frame is nobody else's.
-        unsafe { copy_nonoverlapping(page as *const u8, frame as *mut u8, PAGE) };
-        entry.set_addr(PhysAddr::new(frame as u64), TABLE | Flags::NO_EXECUTE);
+    let own = scheduler::with_current(|own| own.segment.as_ref().map(|segment| segment.resolve(address)));
+    own.flatten().unwrap_or_else(|| {
+        leave_unused();
         Met::Grown
     })
 }
@@ -242,16 +268,5 @@ impl AddressSpace {
             table = self.table(table)[address >> shift & 511].addr().as_u64() as usize;
         }
         &mut self.table(table)[address >> 21 & 511]
-    }
-
-    /// Has this core forget the pages that are in a table, and that it was there.
-    fn forget_pages(&mut self, table: usize, part: Range<usize>) {
-        // Any page does for the latter.
-        tlb::flush(VirtAddr::new(part.start as u64));
-        for (page, entry) in entries(self.table(table), part) {
-            if entry.flags().contains(Flags::PRESENT) {
-                tlb::flush(VirtAddr::new(page as u64));
-            }
-        }
     }
 }
