@@ -121,8 +121,9 @@ pub fn end() -> ! {
         let thread = scheduler.running();
         thread.ended.store(1, core::sync::atomic::Ordering::SeqCst);
         let address = core::ptr::from_ref(&*thread.ended) as usize;
+        let activity = thread.own.activity.load(Relaxed);
         scheduler.wake(address, usize::MAX);
-        scheduler.suspect = true;
+        scheduler.suspects.add(activity);
         let own = scheduler.own();
         own.ended = own.current.take();
     });
