@@ -38,7 +38,14 @@ impl Inner {
         self.put_back(aside);
         match about {
             About::Reset => self.look_at_streams(true),
-            About::Segment(ends) if self.silence_ns.is_some() => self.hear(ends),
+            About::End(ends, window) => {
+                self.sockets.note_end(ends.to.into(), ends.from.into(), window);
+                self.hear(ends);
+            }
+            About::Segment(ends, window) => {
+                self.sockets.note_window(ends.to.into(), ends.from.into(), window);
+                self.hear(ends);
+            }
             // The next one may be in this turn.
             About::Call(_) => self.replenish(),
             About::Lost(lost) => self.tell(lost),
@@ -136,6 +143,9 @@ impl Inner {
     /// Tells the connection between these ends, if that matters to it, that its
     /// peer is there.
     fn hear(&mut self, Ends { from, to }: Ends) {
+        if self.silence_ns.is_none() {
+            return;
+        }
         let Self { entries, sockets, now_ns, .. } = self;
         for entry in entries.iter_mut().flatten() {
             if let State::Stream(stream) = &mut entry.state {

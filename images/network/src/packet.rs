@@ -5,8 +5,9 @@ use crate::address::is_own;
 use kernel::errno::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What follows a packet's header: TCP, with three of its flags; UDP; ICMP of either version.
+/// What follows a packet's header: TCP, with four of its flags; UDP; ICMP of either version.
 const TCP: u8 = 6;
+const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
@@ -45,8 +46,10 @@ pub enum About {
     Call(Ends),
     /// It breaks one.
     Reset,
-    /// It belongs to one otherwise.
-    Segment(Ends),
+    /// It is the last of one that carries something. Whoever sent it takes so many bytes.
+    End(Ends, u16),
+    /// It belongs to one otherwise; the same.
+    Segment(Ends, u16),
     /// UDP.
     Datagram(Ends),
     /// A packet did not arrive.
@@ -123,12 +126,19 @@ impl<'a> Header<'a> {
         Some(Ends { from: SocketAddr::new(self.from, port(0)?), to: SocketAddr::new(self.to, port(2)?) })
     }
 
+    /// How many bytes the sender of a segment takes, or, if it counts in units of more
+    /// than one, how many units.
+    fn window(&self) -> Option<u16> {
+        self.carries.get(14..)?.first_chunk().map(|window| u16::from_be_bytes(*window))
+    }
+
     fn about(&self) -> Option<About> {
         Some(match (self.protocol, self.from) {
-            (TCP, _) => match self.carries.get(13)? & (SYN | RST | ACK) {
+            (TCP, _) => match self.carries.get(13)? & (FIN | SYN | RST | ACK) {
                 SYN => About::Call(self.ends()?),
                 flags if flags & RST != 0 => About::Reset,
-                _ => About::Segment(self.ends()?),
+                flags if flags & FIN != 0 => About::End(self.ends()?, self.window()?),
+                _ => About::Segment(self.ends()?, self.window()?),
             },
             (UDP, _) => About::Datagram(self.ends()?),
             (ICMP, IpAddr::V4(_)) => self.lost(reason)?,

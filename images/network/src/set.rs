@@ -36,6 +36,10 @@ pub struct Set {
     sockets: SocketSet<'static>,
     owners: HashMap<SocketHandle, Owner>,
     orphans: Vec<Orphan>,
+    /// Those whose peer has ended its direction, and how much it takes at least.
+    ended: HashMap<SocketHandle, u16>,
+    /// Those that are to end theirs when the peer takes all.
+    closing: Vec<SocketHandle>,
     most: usize,
 }
 
@@ -91,7 +95,14 @@ impl Set {
     /// No sockets, and at most so many.
     pub fn new(most: usize) -> Self {
         let sockets = SocketSet::new(Vec::new());
-        Self { sockets, owners: HashMap::new(), orphans: Vec::new(), most }
+        Self {
+            sockets,
+            owners: HashMap::new(),
+            orphans: Vec::new(),
+            ended: HashMap::new(),
+            closing: Vec::new(),
+            most,
+        }
     }
 
     /// Sees to it that this owner may have one more.
@@ -134,6 +145,8 @@ impl Set {
     /// Forgets a socket.
     pub fn remove(&mut self, handle: SocketHandle) {
         self.owners.remove(&handle);
+        self.ended.remove(&handle);
+        self.closing.retain(|&closing| closing != handle);
         self.sockets.remove(handle);
     }
 
@@ -161,10 +174,53 @@ impl Set {
         if at_once || socket.can_recv() {
             socket.abort();
         } else {
-            socket.close();
+            self.close(handle);
         }
-        let unsent = socket.send_queue();
+        let unsent = self.sockets.get::<Socket<'_>>(handle).send_queue();
         self.orphans.push(Orphan { handle, until_ns: now_ns.saturating_add(LINGER_NS), unsent });
+    }
+
+    /// The peer of the connection between these ends has ended its direction, and takes
+    /// so much.
+    pub fn note_end(&mut self, local: IpEndpoint, remote: IpEndpoint, window: u16) {
+        if let Some(handle) = self.connection(local, remote) {
+            self.ended.insert(handle, window);
+        }
+    }
+
+    /// The same of one that may have ended its direction.
+    pub fn note_window(&mut self, local: IpEndpoint, remote: IpEndpoint, window: u16) {
+        if self.ended.is_empty() {
+            return;
+        }
+        let handle = self.connection(local, remote);
+        if let Some(ended) = handle.and_then(|handle| self.ended.get_mut(&handle)) {
+            *ended = window;
+        }
+    }
+
+    /// Ends a connection's direction behind what was sent.
+    ///
+    /// If the peer has ended its own, that is done when the peer takes all of it: smoltcp,
+    /// when it waits for nothing but the last word, does not listen to a peer that has
+    /// room again, and would have to ask for that, a second later at the earliest.
+    pub fn close(&mut self, handle: SocketHandle) {
+        self.closing.push(handle);
+        self.close_what_is_taken();
+    }
+
+    /// Ends the directions that were to be ended when the peer takes all.
+    pub fn close_what_is_taken(&mut self) {
+        let Self { closing, ended, sockets, .. } = self;
+        closing.retain(|handle| {
+            let socket = sockets.get_mut::<Socket<'_>>(*handle);
+            let taken = ended.get(handle).map_or(0, |&window| usize::from(window));
+            let waits = socket.state() == State::CloseWait && socket.send_queue() > taken;
+            if !waits {
+                socket.close();
+            }
+            waits
+        });
     }
 
     /// Ends what is late, and forgets what has ended.

@@ -214,6 +214,7 @@ impl Inner {
                 left -= 1;
                 moved |= self.take_in(now);
             }
+            self.sockets.close_what_is_taken();
             let sent = self.interface.poll_egress(now, &mut self.wire, &mut self.sockets);
             if left == 0 || !moved && sent == PollResult::None {
                 break;

@@ -1,5 +1,6 @@
 //! A TCP connection: from the call for it until both directions have ended.
 
+use crate::set::Set;
 use crate::socket::Readiness;
 use kernel::errno::Errno;
 use smoltcp::iface::{SocketHandle, SocketSet};
@@ -256,6 +257,9 @@ impl Stream {
         if self.calls {
             return Err(Errno::AGAIN);
         }
+        if self.owner_ended {
+            return Err(self.error.take().unwrap_or(Errno::PIPE));
+        }
         match self.socket(sockets).send_slice(source) {
             Ok(0) if !source.is_empty() => Err(Errno::AGAIN),
             Ok(sent) => Ok(sent),
@@ -264,19 +268,14 @@ impl Stream {
     }
 
     /// Ends directions.
-    pub fn shut_down(
-        &mut self,
-        sockets: &mut SocketSet<'static>,
-        receive: bool,
-        send: bool,
-    ) -> Result<(), Errno> {
+    pub fn shut_down(&mut self, sockets: &mut Set, receive: bool, send: bool) -> Result<(), Errno> {
         let is_calling = self.calls;
         let socket = self.socket(sockets);
         if is_calling || !socket.is_active() {
             return Err(Errno::NOTCONN);
         }
         if send {
-            socket.close();
+            sockets.close(self.handle);
             self.owner_ended = true;
         }
         self.deaf |= receive;
@@ -290,12 +289,12 @@ impl Stream {
             return Readiness::default();
         }
         let failed = self.error.is_some();
-        let deaf = self.deaf || self.rest.is_some();
+        let (deaf, owner_ended) = (self.deaf || self.rest.is_some(), self.owner_ended);
         let socket = self.socket(sockets);
         Readiness {
             readable: deaf || socket.can_recv() || !socket.may_recv(),
             // A write that would fail does not wait either.
-            writable: socket.can_send() || !socket.may_send(),
+            writable: owner_ended || socket.can_send() || !socket.may_send(),
             over: matches!(state, State::Closed | State::TimeWait),
             failed,
         }

@@ -74,6 +74,22 @@ fn read(socket: &Socket) -> (Vec<u8>, Result<usize, Errno>) {
     }
 }
 
+/// xorshift64 (Marsaglia 2003); from anything but 0.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        (self.next() >> 11) as usize % count
+    }
+}
+
 /// Lets time pass until nothing is due any more.
 fn settle(stack: &Stack, clock: &Clock) {
     let mut turns = 0;

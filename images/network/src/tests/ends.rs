@@ -2,7 +2,7 @@
 //! same ends may call each other again.
 
 use super::joined::{SECOND, World};
-use super::{ME, read};
+use super::{ME, Random, alone, pair, read};
 use crate::Family::V4;
 use crate::{Kind, Shutdown, Socket};
 use kernel::errno::Errno;
@@ -360,4 +360,71 @@ fn packets_live_as_long_as_was_said() {
     socket.set_time_to_live(9);
     socket.send_to(b"x", THERE).unwrap();
     assert_eq!(lives(), [9]);
+}
+
+#[test]
+fn a_peer_that_has_ended_and_reads_late_waits_for_no_timer() {
+    let (stack, clock) = alone();
+    for is_dropped in [false, true] {
+        let (_listener, caller, accepted) = pair(&stack);
+        caller.shut_down(Shutdown::Send).unwrap();
+        let mut sent = 0;
+        while let Ok(taken) = accepted.send(&[7; 10_000]) {
+            sent += taken;
+        }
+        // It is confirmed, and said that there is no room any more.
+        for _ in 0..4 {
+            clock.to(clock.now() + 20_000_000);
+            stack.turn();
+        }
+        if is_dropped {
+            drop(accepted);
+        } else {
+            accepted.shut_down(Shutdown::Send).unwrap();
+            assert_eq!(accepted.send(b"x"), Err(Errno::PIPE));
+            assert!(accepted.readiness().writable);
+        }
+        let (got, end) = read(&caller);
+        assert_eq!((got.len(), end), (sent, Ok(0)));
+    }
+}
+
+/// Both ends send, read and end in whatever order. What they wait for is never longer
+/// than an acknowledgement may be put off.
+#[test]
+fn both_ways_at_once_nothing_waits_for_a_repetition() {
+    const BYTES: usize = 200_000;
+    for seed in 1..=60 {
+        let (stack, clock) = alone();
+        let (_listener, a, b) = pair(&stack);
+        let (ends, mut random) = ([&a, &b], Random(seed * 0x9e37_79b9_7f4a_7c15));
+        let (mut sent, mut got, mut buffer) = ([0; 2], [0; 2], vec![0; 40_000]);
+        let most = [3_000, 20_000, 40_000][random.below(3)];
+        while got != [BYTES; 2] {
+            // Four in a row may be the same one; but nothing is due while somebody can go on.
+            let first = random.below(4);
+            let moved = (0..4).map(|step| (first + step) % 4).any(|actor| {
+                let way = actor % 2;
+                let count = 1 + random.below(most);
+                if actor < 2 {
+                    let taken = ends[way].send(&vec![7; count.min(BYTES - sent[way])]).unwrap_or(0);
+                    sent[way] += taken;
+                    if taken > 0 && sent[way] == BYTES {
+                        ends[way].shut_down(Shutdown::Send).unwrap();
+                    }
+                    taken > 0
+                } else {
+                    let taken =
+                        ends[1 - way].receive(&mut buffer[..count], false).map_or(0, |(taken, _)| taken);
+                    got[way] += taken;
+                    taken > 0
+                }
+            });
+            if !moved {
+                let due = stack.turn().expect("something is due");
+                assert!(due < clock.now() + 20_000_000 || got == [BYTES; 2], "seed {seed}: {got:?} {sent:?}");
+                clock.to(due);
+            }
+        }
+    }
 }

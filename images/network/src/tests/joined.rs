@@ -5,7 +5,7 @@
 //! where it goes to, also of one that ICMP tells of, which leaves every checksum as it
 //! is: so each takes the other one for whomever it called.
 
-use super::{Clock, ME, read};
+use super::{Clock, ME, Random, read};
 use crate::Family::{V4, V6};
 use crate::names::Lookup;
 use crate::{Family, Kind, Shutdown, Socket, Stack};
@@ -35,17 +35,13 @@ struct End {
     /// Whatever calls for a connection arrives twice, the second time when it has been answered.
     calls_twice: bool,
     again: Option<Vec<u8>>,
-    random: u64,
+    random: Random,
 }
 
 impl End {
     fn is_lost(&mut self) -> bool {
-        // xorshift64 (Marsaglia 2003).
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let one_lost_of = self.one_lost_of.load(Ordering::Relaxed);
-        one_lost_of > 0 && self.random.is_multiple_of(one_lost_of)
+        let (one_lost_of, drawn) = (self.one_lost_of.load(Ordering::Relaxed), self.random.next());
+        one_lost_of > 0 && drawn.is_multiple_of(one_lost_of)
     }
 }
 
@@ -120,7 +116,7 @@ impl World {
                 is_cut: is_cut.clone(),
                 calls_twice,
                 again: None,
-                random: seed + 1 + index as u64,
+                random: Random(seed + 1 + index as u64),
             };
             let (reads, drawn) = (clock.clone(), AtomicU64::new(seed + index as u64));
             let random = move || drawn.fetch_add(1 << 20, Ordering::Relaxed);
