@@ -20,9 +20,9 @@ use crate::memory::{is_routine, paging};
 use crate::processor::critical;
 use crate::processor::traps::{self, FloatState, TrapFrame};
 use crate::system;
+use crate::threads::scheduler;
 use crate::threads::stack::Stack;
 use crate::threads::thread::{Own, ThreadId};
-use crate::threads::{deadlock, scheduler};
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::Ordering::Relaxed;
@@ -154,7 +154,7 @@ pub(crate) fn abort() -> ! {
 pub(crate) fn deadlock() -> ! {
     let mut fault = Fault::new(Kind::Deadlock, here());
     let mut places = [(0, 0, 0); MOST_OTHERS];
-    let count = deadlock::where_others_wait(&mut places);
+    let count = scheduler::where_others_wait(&mut places);
     for &(thread, address, frame) in &places[..count] {
         let mut backtrace = Backtrace::default();
         backtrace.push(address);

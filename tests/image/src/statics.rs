@@ -69,7 +69,7 @@ fn take_turns(parity: u64, own: u64) {
         WORDS.lock().unwrap().push(env::var(VARIABLE).expect("it was set before this thread began"));
         TURN_CHANGED.notify_one();
         drop(turn);
-        if own % 2 == 0 {
+        if own.is_multiple_of(2) {
             // Where the others of this node come in between.
             thread::yield_now();
         }

@@ -24,14 +24,14 @@ pub fn segments() {
     let round = |number: u64| {
         for activity in 1..=activities {
             let tag = number * activities + activity;
-            let pages = if activity % 2 == 0 { PAGES } else { 2 };
-            let ends = activity % 3 != 0;
+            let pages = if activity.is_multiple_of(2) { PAGES } else { 2 };
+            let ends = !activity.is_multiple_of(3);
             std::mem::forget(thread::spawn(move || activity_of_two(tag, pages, ends)));
         }
         while runtime::thread::count() > 1 {
             thread::sleep(Duration::from_millis(1));
             // Again and again: it may not have begun.
-            (1..=activities).filter(|activity| activity % 3 == 0).for_each(|activity| {
+            (1..=activities).filter(|activity| activity.is_multiple_of(3)).for_each(|activity| {
                 runtime::thread::cancel(number * activities + activity);
             });
         }

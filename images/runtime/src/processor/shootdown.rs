@@ -104,6 +104,6 @@ impl Call {
 fn has_to_forget(core: &Core, call: u64) -> bool {
     // SYNC: shootdown-asleep, with `wake_up`: this sees that it is awake, or it
     // sees this call when it wakes up. The same goes for one that comes online.
-    let has_forgotten = !core.online.load(SeqCst) || core.forgotten.load(SeqCst) >= call;
-    !has_forgotten && !(core.asleep.load(SeqCst) && core.segment.load(Relaxed).is_null())
+    let may_remember = core.online.load(SeqCst) && core.forgotten.load(SeqCst) < call;
+    may_remember && (!core.asleep.load(SeqCst) || !core.segment.load(Relaxed).is_null())
 }

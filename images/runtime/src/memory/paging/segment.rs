@@ -143,7 +143,7 @@ pub fn tell_apart(address: usize) -> usize {
         return address;
     }
     // The image lies below 2 GiB, a table below 64 GiB, and no address has the first bit alone.
-    let apart = |segment: &Arc<Segment>| 1 << 63 | segment.tables[0] / PAGE << 31 | address;
+    let apart = |segment: &Arc<Segment>| (1 << 63) | ((segment.tables[0] / PAGE) << 31) | address;
     scheduler::with_current(|own| own.segment.as_ref().map(apart)).flatten().unwrap_or(address)
 }
 
