@@ -2,10 +2,11 @@
 //! the shape of the TOML alone does not hold.
 
 use super::raw::{Raw, VmOverride, span, value_or};
-use super::{LEAST_MEMORY, MachineFile, Problem, RestartPolicy, Size, VmPlan};
+use super::{LEAST_MEMORY, MOST_MEMORY, MachineFile, Problem, RestartPolicy, Size, VmPlan};
 use super::{links, locality, net};
 use ivshmem::layout::{MAX_CORES, MAX_PEERS};
 use kernel::membership::{Role, Utility};
+use kernel::protocol::files::least_region;
 use std::ops::Range;
 use std::path::Path;
 use toml::Spanned;
@@ -18,19 +19,21 @@ const DEFAULT_MEMORY: Size = Size::mebibytes(64);
 const DEFAULT_CAPACITY: Size = Size::mebibytes(256);
 /// A cluster's pool if the file does not say.
 const DEFAULT_POOL: Size = Size::mebibytes(16);
-/// Least bytes of a region whose size the user chooses.
-const LEAST_REGION: Size = Size(1 << 16);
+/// Least bytes of a pool.
+const LEAST_POOL: Size = Size(1 << 16);
 /// Most bytes of the region of `files` and of a pool: the guest's PCI crate
 /// misreads the size of a device memory of 2 GiB and more.
 const MOST_REGION: Size = Size::mebibytes(1 << 10);
+/// Memory of a VM's QEMU beyond the VM's own.
+const QEMU_MEMORY: Size = Size::mebibytes(20);
 
 /// Checks everything and lays out the VMs.
 pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, Problem> {
     let name = machine_name(path, raw)?;
     let clusters = clusters(raw)?;
     let vms = plan(raw, &clusters)?;
-    let files_capacity = region(&raw.files.capacity, DEFAULT_CAPACITY, MOST_REGION)?;
-    let pool = region(&raw.pool.size, DEFAULT_POOL, MOST_REGION)?;
+    let files_capacity = files_capacity(raw, vms.len())?;
+    let pool = region(&raw.pool.size, DEFAULT_POOL, LEAST_POOL)?;
     let names: Vec<String> = clusters.iter().map(|(name, _)| name.get_ref().clone()).collect();
     let links = links::check(raw, &names)?;
     let net = net::check(raw, &vms)?;
@@ -186,11 +189,26 @@ fn check_vm_names(vms: &[VmPlan], clusters: &[(&Spanned<String>, u16)]) -> Resul
     }
 }
 
+/// The region of `files`: it has to serve everybody in the machine.
+fn files_capacity(raw: &Raw, vms: usize) -> Result<Size, Problem> {
+    let (capacity, least) = (&raw.files.capacity, |peers| Size(least_region(peers) as u64));
+    let size = region(capacity, DEFAULT_CAPACITY, least(1))?;
+    if size < least(vms + 1) {
+        let message = format!(
+            "{} is too little for the file system of {vms} VMs; write {} or more",
+            value_or(capacity, size),
+            least(vms + 1)
+        );
+        return Err(problem(span(capacity), message));
+    }
+    Ok(size)
+}
+
 /// The size of a region: rounded up to a power of two, as PCI wants it.
-fn region(size: &Option<Spanned<Size>>, default: Size, most: Size) -> Result<Size, Problem> {
+fn region(size: &Option<Spanned<Size>>, default: Size, least: Size) -> Result<Size, Problem> {
     let wanted = value_or(size, default);
-    if wanted < LEAST_REGION || wanted > most {
-        let message = format!("{wanted} is no size for this region; write one from {LEAST_REGION} to {most}");
+    if wanted < least || wanted > MOST_REGION {
+        let message = format!("{wanted} is no size for this region; write one from {least} to {MOST_REGION}");
         return Err(problem(span(size), message));
     }
     Ok(Size(wanted.0.next_power_of_two()))
@@ -219,8 +237,13 @@ fn check_memory(raw: &Raw, file: &MachineFile, free: Option<Size>) -> Result<(),
                 format!("{} is too little for an image; write {LEAST_MEMORY} or more", size.get_ref());
             return Err(problem(Some(size.span()), message));
         }
+        if *size.get_ref() > MOST_MEMORY {
+            let message =
+                format!("{} is more than a VM can address; write {MOST_MEMORY} or less", size.get_ref());
+            return Err(problem(Some(size.span()), message));
+        }
     }
-    let vms = file.vms.iter().map(|vm| vm.memory.0);
+    let vms = file.vms.iter().map(|vm| vm.memory.0 + QEMU_MEMORY.0);
     let pools = file.clusters.iter().map(|_| file.pool.0);
     let sum = vms.chain(pools).chain([file.files_capacity.0]).fold(0, u64::saturating_add);
     match free {

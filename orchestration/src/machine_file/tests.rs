@@ -138,12 +138,28 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "[clusters.a]\n[vm]\nmemory = \"1 GiB\"",
-        "m.toml:3:10: the 5 VMs and their regions need 5392 MiB, this host has 4 GiB free; \
+        "m.toml:3:10: the 5 VMs and their regions need 5492 MiB, this host has 4 GiB free; \
          ask for less memory or fewer VMs",
     ),
     (
         "[clusters.a]\n[files]\ncapacity = \"2 GiB\"",
-        "m.toml:3:12: 2 GiB is no size for this region; write one from 64 KiB to 1 GiB",
+        "m.toml:3:12: 2 GiB is no size for this region; write one from 1 MiB to 1 GiB",
+    ),
+    (
+        "[clusters.a]\n[files]\ncapacity = \"512 KiB\"",
+        "m.toml:3:12: 512 KiB is no size for this region; write one from 1 MiB to 1 GiB",
+    ),
+    (
+        "[clusters.a]\nnodes = 12\n[vm]\nmemory = \"16 MiB\"\n[files]\ncapacity = \"8 MiB\"",
+        "m.toml:6:12: 8 MiB is too little for the file system of 16 VMs; write 16 MiB or more",
+    ),
+    (
+        "[clusters.a]\n[pool]\nsize = \"63 KiB\"",
+        "m.toml:3:8: 63 KiB is no size for this region; write one from 64 KiB to 1 GiB",
+    ),
+    (
+        "[clusters.a]\n[vm.files]\nmemory = \"257 GiB\"",
+        "m.toml:3:10: 257 GiB is more than a VM can address; write 256 GiB or less",
     ),
     (
         "name = \"../x\"\n[clusters.a]",
@@ -293,6 +309,12 @@ fn ports_of_the_host_lead_to_the_first_node_or_to_one_that_is_named() {
     assert_eq!(parse("[clusters.a]").unwrap().net, None);
     let alone = NetPlan { address: Ipv4Addr::UNSPECIFIED, forwards: Vec::new() };
     assert_eq!(parse("[clusters.a]\n[vm.net]\naddress = \"0.0.0.0\"").unwrap().net, Some(alone));
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let error = MachineFile::load("/dev/zero".as_ref()).unwrap_err().to_string();
+    assert_eq!(error, "/dev/zero: cannot read this machine file: it has more than 1 MiB");
 }
 
 #[test]
