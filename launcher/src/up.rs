@@ -1,6 +1,7 @@
 //! `cyanea up`: a machine in the foreground, from its start to its end.
 
 use crate::arguments::Up;
+use crate::output::{complain, say};
 use crate::progress::{Report, Reporter, Shown};
 use anyhow::Result;
 use orchestration::client::Client;
@@ -40,12 +41,13 @@ pub fn run(up: &Up) -> Result<u8> {
     if up.report {
         crate::detach::let_go(&message)?;
     } else {
-        println!("{message}");
+        // If nobody reads it, the machine is up all the same.
+        let _ = say(&message);
         report_deaths(session.machine());
     }
     let stop = session.wait();
     if matches!(stop, Stop::Interrupted) && !up.report {
-        eprintln!("{}: ending", session.machine().file().name);
+        complain(format_args!("{}: ending", session.machine().file().name));
     }
     session.end(stop);
     Ok(0)
@@ -134,11 +136,12 @@ pub fn report_deaths(machine: &Machine) {
                 Event::Died { death: Death::MachineEnded, .. } => {}
                 Event::Died { peer, death, last_lines, restarts, .. } => {
                     let next = if restarts { "; it starts again" } else { "" };
-                    eprintln!("{} {death}{next}", membership.name(peer));
-                    last_lines.iter().for_each(|line| eprintln!("  {line}"));
+                    complain(format_args!("{} {death}{next}", membership.name(peer)));
+                    last_lines.iter().for_each(|line| complain(format_args!("  {line}")));
                 }
                 Event::Ready { peer, generation } => {
-                    eprintln!("{} is ready again (generation {generation})", membership.name(peer));
+                    let name = membership.name(peer);
+                    complain(format_args!("{name} is ready again (generation {generation})"));
                 }
                 _ => {}
             }

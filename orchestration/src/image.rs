@@ -135,6 +135,17 @@ impl Images {
         self.check_utilities(file)
     }
 
+    /// Refuses those that the machine file names, if they will not do. The others may yet be built.
+    pub fn check_named(&self, file: &MachineFile) -> Result<(), ImageError> {
+        if file.node_image.is_some() {
+            fits("node", &self.node, file)?;
+        }
+        if file.utility_image.is_some() {
+            fits("utility", &self.utility, file)?;
+        }
+        Ok(())
+    }
+
     /// Refuses what its activities of utilities cannot boot.
     pub fn check_utilities(&self, file: &MachineFile) -> Result<(), ImageError> {
         fits("utility", &self.utility, file)

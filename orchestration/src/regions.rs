@@ -132,10 +132,18 @@ pub struct Regions {
 }
 
 impl Regions {
+    /// Whether there can be so many regions.
+    ///
+    /// # Errors
+    /// [`RegionError::TooManyFiles`].
+    pub fn check(file: &MachineFile) -> Result<(), RegionError> {
+        provide_descriptors(file.vms.len() as u64 + 1)
+    }
+
     /// Makes and formats all regions of the machine.
     pub fn new(file: &MachineFile) -> Result<Self, RegionError> {
         let peers = file.vms.len() as u16 + 1;
-        provide_descriptors(u64::from(peers))?;
+        Self::check(file)?;
         let generation = draw_generation()?;
         let (control, membership) = control(file, generation)?;
         let description = membership.description().clone();

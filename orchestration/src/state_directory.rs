@@ -86,6 +86,19 @@ impl StateDirectory {
         Ok(Self { root })
     }
 
+    /// Whether a machine's folder could be made and written now: makes one, of a
+    /// name that no machine has, and removes it.
+    ///
+    /// # Errors
+    /// [`StateError::Unusable`].
+    pub fn probe(&self) -> Result<(), StateError> {
+        let folder = self.root.join(format!(".probe-{}", std::process::id()));
+        let tried = DirBuilder::new().mode(0o700).create(&folder);
+        let tried = tried.and_then(|()| fs::write(folder.join("lock"), "probe"));
+        let _ = fs::remove_dir_all(&folder);
+        tried.map_err(|error| StateError::Unusable { path: self.root.clone(), error })
+    }
+
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root

@@ -9,6 +9,7 @@ use crate::control::{
 use crate::distance::Calibration;
 use kernel::protocol::files::FileKind;
 use kernel::protocol::tasks::{Activity, End};
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -36,9 +37,13 @@ impl Services for Client {
             let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if last.elapsed() >= STEP {
                 *last = Instant::now();
-                // A client that is gone wants no progress; what is begun is finished.
-                let _ = replies.send(&Reply::Progress { done: copied.bytes, total: copied.total });
+                let step = Reply::Progress { done: copied.bytes, total: copied.total };
+                // A client that is gone wants no more; the files that are under way are finished.
+                if replies.send(&step).is_err() || replies.is_gone() {
+                    return ControlFlow::Break(());
+                }
             }
+            ControlFlow::Continue(())
         };
         let copied = match (from, to) {
             (Location::Host(from), Location::Machine(to)) => self.copy_in(from, to.as_bytes(), &progress),

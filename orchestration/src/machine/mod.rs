@@ -111,13 +111,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Machine {
     /// Whether a machine could be started, as far as that can be seen before
-    /// the image of its nodes is there.
+    /// its images are there.
     ///
     /// # Errors
     /// What [`Machine::start`] would refuse.
     pub fn check(file: &MachineFile, options: &Options) -> Result<(), StartError> {
-        options.images.clone().for_machine(file).check_utilities(file)?;
+        options.accelerator.check()?;
         check_forwards(file)?;
+        Regions::check(file)?;
         host::check_qemu(&options.qemu)?;
         Ok(())
     }
@@ -137,6 +138,7 @@ impl Machine {
         let clock = HostClock::start();
         let images = options.images.clone().for_machine(file);
         images.check_for(file)?;
+        options.accelerator.check()?;
         check_forwards(file)?;
         // QEMU takes a while to say its version: meanwhile make the regions.
         let program = options.qemu.clone();

@@ -70,7 +70,11 @@ fn machine_name(path: &Path, raw: &Raw) -> Result<String, Problem> {
     Ok(name)
 }
 
-/// Names become names of folders and files, and parts of QEMU's options.
+/// Whether `what` can have this name: names become names of folders and files,
+/// and parts of QEMU's options.
+///
+/// # Errors
+/// One sentence, if it cannot.
 pub fn check_name(what: &str, name: &str) -> Result<(), String> {
     let usable = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());

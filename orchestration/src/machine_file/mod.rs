@@ -21,6 +21,7 @@ mod size;
 #[cfg(test)]
 mod tests;
 
+pub use check::check_name;
 pub use delay::Delay;
 pub use size::Size;
 
