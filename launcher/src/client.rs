@@ -142,7 +142,9 @@ fn location(text: &str) -> Result<Location> {
         }
         Some(path) => {
             let path = std::path::absolute(Path::new(path));
-            Ok(Location::Host(path.with_context(|| format!("{text} cannot be found from the current folder"))?))
+            Ok(Location::Host(
+                path.with_context(|| format!("{text} cannot be found from the current folder"))?,
+            ))
         }
         None => Ok(Location::Machine(in_machine(text))),
     }
@@ -184,8 +186,13 @@ pub fn ps(ps: &Ps) -> Result<u8> {
         Reply::Machine(machine) => Some(machine),
         _ => None,
     })?;
-    let text = if ps.json { serde_json::to_string_pretty(&machine)? + "
-" } else { table(&machine) };
+    let text = if ps.json {
+        serde_json::to_string_pretty(&machine)?
+            + "
+"
+    } else {
+        table(&machine)
+    };
     put(text.as_bytes())?;
     Ok(0)
 }

@@ -12,7 +12,7 @@ use orchestration::machine::{Options, StartError};
 use orchestration::machine_file::MachineFile;
 use orchestration::project::{self, Package, Tree};
 use orchestration::session::{Interrupt, Session, SessionError, Stop};
-use orchestration::state_directory::StateDirectory;
+use orchestration::state_directory::{StateDirectory, own_name};
 use std::path::{Path, PathBuf};
 
 /// The machine of a crate that has no machine file.
@@ -117,7 +117,7 @@ fn run_on_own_machine(
 
 /// The crate's machine, with this image, under a name that nobody else has.
 fn machine(package: &Package, image: PathBuf) -> Result<MachineFile> {
-    let name = format!("run-{}", std::process::id());
+    let name = own_name();
     let file = match package.machine_file() {
         Some(path) => MachineFile::load(&path)?,
         None => MachineFile::parse(&package.manifest.with_file_name(project::MACHINE_FILE), MACHINE)?,

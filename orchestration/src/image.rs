@@ -25,7 +25,7 @@ const BELOW_SOURCES: &str = "target/guest/x86_64-unknown-hermit/release";
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// It is not there.
-    #[error("there is no {kind} image at {}; build the images with `make images`, one of your own with `cyanea build`, or name their folder with --images", path.display())]
+    #[error("there is no {kind} image at {}; build the images with `make images`, one of your own with `cyanea build`, or name their folder with --images or CYANEA_IMAGES", path.display())]
     Missing {
         /// `node` or `utility`.
         kind: &'static str,

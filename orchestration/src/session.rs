@@ -118,6 +118,7 @@ impl Session {
     ) -> Result<Self, SessionError> {
         let folder = state.folder(&file.name);
         check_socket(&folder)?;
+        state.sweep();
         let lock = folder.lock()?;
         options.logs = folder.logs();
         let (sender, stops) = channel();
