@@ -172,13 +172,19 @@ fn entries(found: &[Entry], json: bool) -> Result<String> {
     }
     let line = |entry: &Entry| {
         let mark = match &entry.link {
-            Some(target) => format!(" -> {target}"),
+            Some(target) => format!(" -> {}", visible(target)),
             None if entry.directory => "/".into(),
             None => String::new(),
         };
-        format!("{:>12}  {}{mark}\n", entry.size, entry.name)
+        format!("{:>12}  {}{mark}\n", entry.size, visible(&entry.name))
     };
     Ok(found.iter().map(line).collect())
+}
+
+/// A name in one line, which does nothing to a terminal: programs may call files anything.
+fn visible(name: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    name.chars().map(shown).collect()
 }
 
 pub fn ps(ps: &Ps) -> Result<u8> {
@@ -274,6 +280,12 @@ mod tests {
         assert_eq!(none, "no machine is up; `cyanea up FILE` starts one");
         let several = only(vec!["a".into(), "b".into()]).unwrap_err().to_string();
         assert_eq!(several, "several machines are up (a, b); say which with --machine NAME");
+    }
+
+    #[test]
+    fn a_name_is_one_line_and_harmless() {
+        assert_eq!(visible("größe \"1\".txt"), "größe \"1\".txt");
+        assert_eq!(visible("a\nb\x1b[2J"), "a\\nb\\u{1b}[2J");
     }
 
     #[test]

@@ -37,11 +37,8 @@ impl Services for Client {
             let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if last.elapsed() >= STEP {
                 *last = Instant::now();
-                let step = Reply::Progress { done: copied.bytes, total: copied.total };
-                // A client that is gone wants no more; the files that are under way are finished.
-                if replies.send(&step).is_err() || replies.is_gone() {
-                    return ControlFlow::Break(());
-                }
+                // If the client is gone, the files that are under way are finished, and no more.
+                return replies.progress(copied.bytes, copied.total);
             }
             ControlFlow::Continue(())
         };

@@ -45,6 +45,7 @@ use ivshmem::server::Bells;
 use kernel::membership::Membership;
 use kernel::protocol::{Incarnation, Peer};
 use rustix::event::{EventfdFlags, eventfd};
+use std::io::ErrorKind;
 use std::net::{SocketAddrV4, TcpListener};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -149,7 +150,10 @@ impl Machine {
         let (machine, requests) = Machine::around(shared)?;
         let launcher = Liveness { generation: 1, state: LifeState::Ready };
         machine.membership().set_liveness(Peer::LAUNCHER, launcher);
-        let attached = attach(&machine).map_err(StartError::Attach)?;
+        let attached = attach(&machine).map_err(|error| match error.kind() {
+            ErrorKind::Interrupted => StartError::Ended,
+            _ => StartError::Attach(error),
+        })?;
         let events = machine.events();
         let driver = driver::spawn(machine.handle.shared.clone(), requests, machine.handle.wake.clone());
         *lock(&machine.handle.driver) = Some(driver.map_err(StartError::Host)?);

@@ -298,6 +298,9 @@ fn what_cannot_be_built_is_said() {
     assert!(failed.err.contains("cannot find function `nothing` in this scope"), "{}", failed.err);
     assert!(host.is_quiet());
 
+    let asked = complains(&["build", "wrong", "--", "--help"]);
+    assert!(asked.starts_with("wrong was not built: cargo made no "), "{asked}");
+
     let manifest = host.folder().join("wrong/Cargo.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let without: String =
