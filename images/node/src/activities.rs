@@ -110,7 +110,11 @@ impl Activities {
         let running = activity.clone();
         let thread = std::thread::Builder::new().name(program.name.to_string()).stack_size(STACK_BYTES);
         let started = thread.spawn(move || {
-            runtime::thread::set_activity(running.tag);
+            if runtime::thread::begin_activity(running.tag).is_err() {
+                let text = format!("{}: no memory for the activity's statics\n", program.name);
+                activities.cannot_begin(running, text, 0);
+                return;
+            }
             if running.is_stopped() {
                 // Before this thread had the tag by which it would have been ended.
                 return;
@@ -119,16 +123,21 @@ impl Activities {
             activities.ended(&running, End::Exited(code), None);
         });
         if let Err(error) = started {
-            let activities = self.clone();
             let text = format!("{}: no thread for the activity: {error}\n", program.name);
-            self.messenger.spawn(async move {
-                activity.write(2, text.as_bytes()).await;
-                if activity.is_first_to_end() {
-                    let stack = Kind::OutOfMemory(STACK_BYTES as u64);
-                    activities.report(&activity, End::Faulted(stack)).await;
-                }
-            });
+            self.cannot_begin(activity, text, STACK_BYTES);
         }
+    }
+
+    /// Ends an activity that lacks memory to begin.
+    fn cannot_begin(self: &Arc<Self>, activity: Arc<Activity>, text: String, bytes: usize) {
+        let activities = self.clone();
+        self.messenger.spawn(async move {
+            activity.write(2, text.as_bytes()).await;
+            if activity.is_first_to_end() {
+                let lacking = Kind::OutOfMemory(bytes as u64);
+                activities.report(&activity, End::Faulted(lacking)).await;
+            }
+        });
     }
 
     /// What an activity's thread does last: its end becomes known, with what

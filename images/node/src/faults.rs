@@ -20,16 +20,17 @@ thread_local! {
     static LACKING: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// What `std` does by itself when an allocation fails.
+/// What `std` does by itself when a thread panics, and when an allocation fails.
+static PANICKED: OnceLock<Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>> = OnceLock::new();
 static BEFORE: OnceLock<fn(Layout)> = OnceLock::new();
 
 /// Listens to what `std` says before it aborts.
+///
+/// Every activity has a copy of `std`'s panic hook, and may replace it: so the
+/// hook is a function, with nothing on the heap that a copy would own as well.
 pub fn listen() {
-    let tell = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        note(info);
-        tell(info);
-    }));
+    let _ = PANICKED.set(std::panic::take_hook());
+    std::panic::set_hook(Box::new(panicked));
     let _ = BEFORE.set(std::alloc::take_alloc_error_hook());
     std::alloc::set_alloc_error_hook(|layout| {
         LACKING.set(Some(layout.size()));
@@ -37,6 +38,13 @@ pub fn listen() {
             tell(layout);
         }
     });
+}
+
+fn panicked(info: &PanicHookInfo<'_>) {
+    note(info);
+    if let Some(tell) = PANICKED.get() {
+        tell(info);
+    }
 }
 
 fn note(info: &PanicHookInfo<'_>) {

@@ -9,7 +9,6 @@ mod sockets;
 
 use crate::activities::Activities;
 use crate::activity::Activity;
-use crate::console::ConsoleLocks;
 use crate::descriptors::{Descriptors, FIRST_DESCRIPTOR, Object};
 use crate::faults;
 use crate::files::{Files, From, Mode};
@@ -24,7 +23,7 @@ use kernel::protocol::files::{FileKind, OpenFlags, Status};
 use kernel::protocol::tasks::End;
 use runtime::fault::Fault;
 use runtime::system::{DirectoryEntry, FileStatus, Sockets, System};
-use runtime::thread::{AfterCall, within_call};
+use runtime::thread::within_call;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use transport::memory::SharedMemory;
@@ -38,20 +37,18 @@ pub struct Node {
     descriptors: Arc<Descriptors>,
     network: Network,
     pool: OnceLock<Option<PoolMemory>>,
-    console: ConsoleLocks,
 }
 
-/// A call whose thread may end afterwards.
+/// A call that `std` makes.
 fn call<T>(call: impl FnOnce() -> std::result::Result<T, Errno>) -> Result<T> {
-    within_call(AfterCall::MayEnd, call).map_err(|error| runtime::system::Errno(error.0))
+    within_call(call).map_err(|error| runtime::system::Errno(error.0))
 }
 
 impl Node {
     /// The calls of the programs of these activities.
     pub fn new(activities: Arc<Activities>, files: Arc<Files>, descriptors: Arc<Descriptors>) -> Self {
         let network = Network::new(activities.messenger.clone());
-        let (pool, console) = (OnceLock::new(), ConsoleLocks::default());
-        Self { activities, files, descriptors, network, pool, console }
+        Self { activities, files, descriptors, network, pool: OnceLock::new() }
     }
 
     /// Gives activity `tag` a descriptor.
@@ -69,18 +66,13 @@ impl Node {
         Ok(fd)
     }
 
-    /// The activity of the calling thread.
-    fn caller(&self) -> Option<Arc<Activity>> {
-        self.activities.tagged(runtime::thread::activity())
-    }
-
-    /// The activity of the calling thread, for a call that only programs make.
-    fn program(&self) -> Arc<Activity> {
-        match self.caller() {
-            Some(activity) => activity,
+    /// A call that only programs make, for the activity of the calling thread.
+    fn for_program<T>(&self, call: impl FnOnce(&Arc<Activity>) -> T) -> T {
+        within_call(|| match self.activities.tagged(runtime::thread::activity()) {
+            Some(activity) => call(&activity),
             // Its end has been reported: nothing is left to do for this thread.
             None => runtime::thread::end(),
-        }
+        })
     }
 
     fn end(&self, tag: u64, end: End, fault: Option<Report>) -> ! {
@@ -93,11 +85,12 @@ impl Node {
 
 impl System for Node {
     fn write_console(&self, tag: u64, fd: i32, bytes: &[u8]) -> Result<usize> {
-        within_call(AfterCall::GoesOn, || match self.activities.tagged(tag) {
-            Some(activity) => block_on(activity.write(fd as u8, bytes)),
-            None => self.console.want(&self.activities.messenger),
-        });
-        Ok(bytes.len())
+        call(|| {
+            if let Some(activity) = self.activities.tagged(tag) {
+                block_on(activity.write(fd as u8, bytes));
+            }
+            Ok(bytes.len())
+        })
     }
 
     fn open(&self, tag: u64, path: &[u8], flags: i32, mode: u32) -> Result<i32> {
@@ -255,19 +248,23 @@ fn file_status(status: Status) -> FileStatus {
 
 impl cyanea::System for Node {
     fn activity(&self) -> cyanea::Activity {
-        let placement = &self.program().placement;
-        cyanea::Activity { index: placement.key.1.into(), count: placement.members.len() }
+        self.for_program(|activity| {
+            let placement = &activity.placement;
+            cyanea::Activity { index: placement.key.1.into(), count: placement.members.len() }
+        })
     }
 
     fn place(&self, of: usize) -> std::result::Result<Place, Error> {
-        let node = self.program().placement.members.get(of).ok_or(Error::NoSuchActivity)?.peer;
-        let peers = &self.activities.messenger.membership().description().peers;
-        let cluster = peers.get(usize::from(node.0)).and_then(|peer| peer.cluster);
-        Ok(Place { node: node.0.into(), cluster: cluster.map_or(usize::MAX, usize::from) })
+        self.for_program(|activity| {
+            let node = activity.placement.members.get(of).ok_or(Error::NoSuchActivity)?.peer;
+            let peers = &self.activities.messenger.membership().description().peers;
+            let cluster = peers.get(usize::from(node.0)).and_then(|peer| peer.cluster);
+            Ok(Place { node: node.0.into(), cluster: cluster.map_or(usize::MAX, usize::from) })
+        })
     }
 
     fn args(&self) -> Vec<String> {
-        self.program().placement.program.arguments.clone()
+        self.for_program(|activity| activity.placement.program.arguments.clone())
     }
 
     fn send(&self, to: usize, body: &[u8]) -> std::result::Result<(), Error> {
@@ -275,12 +272,13 @@ impl cyanea::System for Node {
     }
 
     fn pool(&self) -> Option<PoolMemory> {
-        *self.pool.get_or_init(|| {
+        let window = || {
             let region = Region::laid_out(runtime::regions::pool()?, RegionKind::Pool).ok()?;
             // One window for the life of the VM.
             let pages: &'static SharedMemory = Box::leak(Box::new(region.part(Part::Pages).ok()?));
             Some(pages.words())
-        })
+        };
+        within_call(|| *self.pool.get_or_init(window))
     }
 
     fn now_ns(&self) -> u64 {
@@ -288,6 +286,6 @@ impl cyanea::System for Node {
     }
 
     fn uncertainty(&self) -> Option<Duration> {
-        vm::clock::uncertainty_ns().map(Duration::from_nanos)
+        within_call(vm::clock::uncertainty_ns).map(Duration::from_nanos)
     }
 }

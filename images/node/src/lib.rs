@@ -18,17 +18,14 @@
 //! * [`descriptors`]: what an activity has open; [`counter`]: one such thing.
 //! * [`sockets`]: the node's IP stack.
 //! * [`files`]: `std::fs` as requests to the `files` utility.
-//! * [`console`]: the locks of standard output that activities share.
 //! * [`guest`]: the `cyanea` crate's calls.
-//! * [`std_locks`]: frees what a thread that ends holds of `std`'s.
 #![deny(unsafe_code)]
-#![feature(alloc_error_hook, process_exitcode_internals, reentrant_lock, thread_id_value)]
+#![feature(alloc_error_hook, process_exitcode_internals)]
 #![expect(internal_features, reason = "nothing else tells the number of an ExitCode")]
 
 mod activities;
 mod activity;
 mod binary;
-mod console;
 mod counter;
 mod descriptors;
 mod ends;
@@ -38,7 +35,6 @@ mod guest;
 mod program;
 mod service;
 mod sockets;
-mod std_locks;
 
 pub use program::{Program, run};
 
@@ -63,15 +59,14 @@ pub fn main(programs: &[Program]) -> ! {
     runtime::system::install(node);
     cyanea::install(node);
     do_not_gather_output();
-    std_locks::learn();
     faults::listen();
     service::start(&messenger, activities);
     vm::serve(messenger)
 }
 
-/// Makes `std` hand on at once what programs print. It has one buffer for a
-/// VM, so a part of a line that one activity printed would go out as a part of
-/// the next line of another one.
+/// Makes `std` hand on at once what programs print: one that panics or is ended
+/// would take with it what was gathered, and activities begin with a copy of
+/// what `std` has here, so it must own nothing.
 ///
 /// After `process::exit` a buffer would not be flushed any more, so `std` does
 /// away with it there; the activity of the thread that calls it here is none.

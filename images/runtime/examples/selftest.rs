@@ -151,9 +151,9 @@ fn check_everything() {
         ("faults of activities", faults::end_their_activities),
         ("deadlocks", faults::deadlocks),
     ];
-    let only = std::env::var("ONLY").ok();
+    let only = runtime::boot::parameter("only");
     for (name, check) in checks {
-        if only.as_deref().is_none_or(|only| name.starts_with(only)) {
+        if only.is_none_or(|only| name.starts_with(only)) {
             let start = Instant::now();
             check();
             println!("selftest: {name}: {:?}", start.elapsed());

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! A fault is an activity's own if its thread carries a tag and is within no
-//! call of the OS: then it holds nothing that others need but what
-//! [`crate::thread::at_end`] frees. From there on the thread is within a call,
-//! so that it is not ended before it has reported, and another fault ends the VM.
+//! call of the OS: then it holds nothing that others need. From there on the
+//! thread is within a call, so that it is not ended before it has reported, and
+//! another fault ends the VM.
 
 pub use ivshmem::fault::{Access, Backtrace, Kind, Place};
 
@@ -100,20 +100,6 @@ pub(crate) fn end_activity(fault: &mut Fault) {
     unsafe { (place as *mut Fault).write(fault) };
     // SAFETY: the fault lies at `place`.
     unsafe { leave_code(stack, tell, place) }
-}
-
-/// Ends the calling thread, which an interrupt has taken out of its code, as
-/// any other ends: it may hold what [`crate::thread::at_end`] frees. Without
-/// memory for another stack it ends at once, and that stays held.
-pub(crate) fn end_interrupted() -> ! {
-    let Ok(stack) = Stack::new(LAST_STACK) else { scheduler::end() };
-    let top = stack.top & !15;
-    // SAFETY: `end` asks for nothing at the top of its stack.
-    unsafe { leave_code(stack, end, top) }
-}
-
-extern "C" fn end(_top: usize) -> ! {
-    crate::thread::end()
 }
 
 /// Has the calling thread leave its code for `function`, on another stack and

@@ -1,18 +1,31 @@
 //! Threads, as the OS above sees them. Programs use `std::thread`.
 
+pub use crate::memory::paging::OutOfFrames;
+pub use crate::threads::scheduler::end;
 pub use crate::threads::thread::{Priority, ThreadId};
 
-use crate::clock;
+use crate::memory::segment::Segment;
 use crate::processor::cores;
-use crate::processor::critical::{self, Locked};
+use crate::processor::critical;
 use crate::threads::scheduler;
-use crate::threads::thread::NEVER;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Says to which activity the calling thread belongs; 0 is the OS itself.
 /// Threads that it makes from now on inherit that.
 pub fn set_activity(activity: u64) {
     scheduler::with_current(|thread| thread.activity.store(activity, Relaxed));
+}
+
+/// The same for a new activity, and gives it the statics of programs as they
+/// were when the boot was over: the calling thread and those that it makes have
+/// these to themselves until all of them have ended.
+///
+/// # Errors
+/// If there is no memory for that. Then nothing has changed.
+pub fn begin_activity(activity: u64) -> Result<(), OutOfFrames> {
+    scheduler::set_segment(Segment::new()?);
+    set_activity(activity);
+    Ok(())
 }
 
 /// The activity that the calling thread belongs to.
@@ -47,20 +60,19 @@ pub fn count() -> usize {
     scheduler::count()
 }
 
-/// Ends the threads of an activity: each when it waits (or begins to) or comes
-/// back from a call of the OS (see [`within_call`]); one that only computes, when
-/// it has done so for a second. Nothing on their stacks is dropped. Threads that they make
-/// meanwhile end likewise.
+/// Ends the threads of an activity: each where it is, or if it is within a call
+/// of the OS (see [`within_call`]) when it comes back. Nothing on their stacks is
+/// dropped. Threads that they make meanwhile end likewise.
 pub fn cancel(activity: u64) {
     scheduler::cancel(activity);
 }
 
 /// Runs a call of the OS on a program's thread: within it, the thread's waits
-/// are the OS's own and [`cancel`] does not end it. Whether it ends when the
-/// call is over, `then` says.
+/// are the OS's own and [`cancel`] does not end it, but when the call is over.
+/// So whatever a thread holds that is not its activity's, it holds within one.
 ///
 /// A thread whose stack has no room for a call overflows it here, not within.
-pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
+pub fn within_call<T>(call: impl FnOnce() -> T) -> T {
     let guard = scheduler::with_current(|own| {
         let guard = own.lacks_room();
         if guard.is_none() {
@@ -72,22 +84,12 @@ pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
         overflow(guard);
     }
     let result = call();
-    let (cancelled, ends) = scheduler::with_current(|thread| {
+    let ends = scheduler::with_current(|thread| {
         thread.calls.store(thread.calls.load(Relaxed) - 1, Relaxed);
-        let cancelled = thread.cancelled.load(Relaxed) != NEVER;
-        if cancelled {
-            thread.cancelled.store(clock::now_ns(), Relaxed);
-        }
-        thread.gives_way.store(then == AfterCall::GoesOn, Relaxed);
-        (cancelled, then == AfterCall::MayEnd && thread.must_end())
-    })
-    .unwrap_or_default();
-    if ends {
+        thread.must_end()
+    });
+    if ends == Some(true) {
         end();
-    }
-    if cancelled {
-        // From now on the timer has to see to its last moment.
-        scheduler::on_look();
     }
     result
 }
@@ -97,32 +99,4 @@ pub fn within_call<T>(then: AfterCall, call: impl FnOnce() -> T) -> T {
 fn overflow(guard: *mut u8) {
     // SAFETY: nothing is there: the fault says that the stack is full.
     unsafe { guard.write_volatile(0) };
-}
-
-/// What may become of a cancelled thread after a call of the OS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterCall {
-    /// It ends.
-    MayEnd,
-    /// It goes on to its next call or wait: now it may hold a lock of `std`
-    /// (that of standard output, say) that others in this VM need. If they
-    /// wait for it, they run as soon as it is free, and this one ends then.
-    GoesOn,
-}
-
-/// Ends the calling thread. Nothing on its stack is dropped and no
-/// thread-local's destructor runs; whoever joins it goes on.
-pub fn end() -> ! {
-    if let Some(hook) = AT_END.with(|hook| *hook) {
-        hook();
-    }
-    scheduler::end()
-}
-
-/// What a thread does last that ends by [`end`], [`cancel`] or [`within_call`].
-static AT_END: Locked<Option<fn()>> = Locked::new(None);
-
-/// Has every thread that ends without returning call `hook` last.
-pub fn at_end(hook: fn()) {
-    AT_END.with(|at_end| *at_end = Some(hook));
 }

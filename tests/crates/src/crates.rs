@@ -65,10 +65,7 @@ fn expressions(out: &mut impl Write) -> Outcome {
 }
 
 fn parallel(out: &mut impl Write) -> Outcome {
-    // A pool of the program's own: the crate's global one would be the node's, and
-    // its threads those of the first program that used it (docs/programs.md).
-    let pool = rayon::ThreadPoolBuilder::new().build()?;
-    let sum: u64 = pool.install(|| (0..1_000_000_u64).into_par_iter().map(|n| n * n).sum());
+    let sum: u64 = (0..1_000_000_u64).into_par_iter().map(|n| n * n).sum();
     assert_eq!(sum, 999_999 * 1_000_000 * 1_999_999 / 6);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build()?;
     let sorted = pool.install(|| {

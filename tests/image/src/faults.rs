@@ -52,8 +52,8 @@ fn commit(kind: &str) {
             read(black_box(0x10));
         }
         "call" => {
-            use runtime::thread::{AfterCall, within_call};
-            within_call(AfterCall::MayEnd, || divide(black_box(0)));
+            use runtime::thread::within_call;
+            within_call(|| divide(black_box(0)));
         }
         other => println!("no kind {other:?}"),
     }

@@ -76,14 +76,16 @@ pub fn computer() {
     }
 }
 
-/// What a thread of `leaver` has counted.
-static COUNT: AtomicU64 = AtomicU64::new(0);
+/// What a thread of `leaver` has counted, where other activities see it.
+fn count() -> &'static AtomicU64 {
+    &cyanea::pool().expect("a node has its cluster's pool")[0]
+}
 
 /// Its `main` returns after a while; a thread of it counts on.
 pub fn leaver() {
     std::thread::spawn(|| {
         loop {
-            COUNT.fetch_add(1, Relaxed);
+            count().fetch_add(1, Relaxed);
         }
     });
     println!("here");
@@ -97,7 +99,7 @@ pub fn watcher() {
     let (mut last, mut looks) = (0, 0);
     while looks < 5 {
         std::thread::sleep(Duration::from_millis(100));
-        let now = COUNT.load(Relaxed);
+        let now = count().load(Relaxed);
         looks = if now > 0 && now == last { looks + 1 } else { 0 };
         last = now;
     }

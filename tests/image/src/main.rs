@@ -12,6 +12,7 @@ mod nonsense;
 mod pipes;
 mod scribbler;
 mod sharing;
+mod statics;
 
 use node::{Program, program};
 
@@ -56,6 +57,8 @@ fn main() {
         program!("count-under-lock", locks::count_under_lock),
         program!("hold-lock", locks::hold_lock),
         program!("want-lock", locks::want_lock),
+        program!("statics", statics::statics),
+        program!("own-hook", statics::own_hook),
         program!(wordcount),
     ];
     let suite = std_suite::PROGRAMS.iter().map(|program| Program::new(program.name, program.main));

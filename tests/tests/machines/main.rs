@@ -24,4 +24,5 @@ mod programs;
 mod projects;
 mod restarts;
 mod selftest;
+mod statics;
 mod suite;

@@ -12,7 +12,7 @@ fn selftest(word: &str) -> Ended {
 /// The same on so many.
 fn selftest_on(cores: usize, word: &str) -> Ended {
     let mut command = Command::new(root().join("scripts/try-image"));
-    command.arg(image("examples/selftest")).arg(format!("{word} CORES={cores}"));
+    command.arg(image("examples/selftest")).arg(format!("{word} cores={cores}"));
     command.env("CYANEA_TIMEOUT", "100").env("CYANEA_CORES", cores.to_string());
     Running::start(command).end()
 }
@@ -36,7 +36,7 @@ fn std_stands_on_the_runtime() {
 
 #[test]
 fn threads_run_on_all_cores() {
-    for (cores, word) in [(2, ""), (4, ""), (8, "ONLY=sums")] {
+    for (cores, word) in [(2, ""), (4, ""), (8, "only=sums")] {
         let ended = selftest_on(cores, word);
         assert!(ended.out.lines().any(|line| line == "selftest: ok"), "{cores} cores: {}", ended.out);
         assert_eq!(ended.code(), SHUTDOWN);

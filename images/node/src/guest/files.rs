@@ -4,7 +4,7 @@ use super::Node;
 use crate::files::{Files, Mode};
 use kernel::errno::Errno;
 use kernel::protocol::files::{FileKind, OpenFlags};
-use runtime::thread::{AfterCall, within_call};
+use runtime::thread::within_call;
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -16,10 +16,9 @@ use std::time::{Duration, SystemTime};
 /// Longest that a waiter for a lock does not look whether it is free.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// A call of the calling thread's activity, which may end afterwards.
+/// A call of the calling thread's activity.
 fn call<T>(call: impl FnOnce(u64) -> Result<T, Errno>) -> io::Result<T> {
-    within_call(AfterCall::MayEnd, || call(runtime::thread::activity()))
-        .map_err(|error| io::Error::from_raw_os_error(error.0))
+    within_call(|| call(runtime::thread::activity())).map_err(|error| io::Error::from_raw_os_error(error.0))
 }
 
 fn bytes(path: &Path) -> &[u8] {

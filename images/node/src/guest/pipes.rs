@@ -9,7 +9,6 @@ use kernel::executor::block_on;
 use kernel::membership::{Distance, Role};
 use kernel::pipe::{self, Event, PipeName, Receiver, Sender, Target, wait_any};
 use kernel::protocol::{Incarnation, Peer};
-use runtime::thread::{AfterCall, within_call};
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,8 +52,7 @@ impl Node {
         timeout: Option<Duration>,
         mut attempt: impl FnMut(&Receiver) -> Result<T, pipe::ReceiveError>,
     ) -> Result<T, ReceiveError> {
-        let activity = self.program();
-        within_call(AfterCall::MayEnd, || {
+        self.for_program(|activity| {
             let receiver = activity.ends.receiver(receiver).ok_or(ReceiveError::Ended)?;
             match attempt(&receiver) {
                 Err(pipe::ReceiveError::WouldBlock) if timeout != Some(Duration::ZERO) => {}
@@ -63,7 +61,7 @@ impl Node {
             let wait = async {
                 let mut timer = pin!(self.timer(timeout));
                 loop {
-                    let events: [&dyn Event; 2] = [&*receiver, &*activity];
+                    let events: [&dyn Event; 2] = [&*receiver, &**activity];
                     let ready = wait_any(&events, timer.as_mut()).await;
                     match attempt(&receiver) {
                         Err(pipe::ReceiveError::WouldBlock) if ready == [0] => {}
@@ -77,16 +75,15 @@ impl Node {
 
     /// Sends to the mailbox of an activity of the caller's task force.
     pub(super) fn send_to_member(&self, to: usize, body: &[u8]) -> Result<(), Error> {
-        let activity = self.program();
-        within_call(AfterCall::MayEnd, || {
+        self.for_program(|activity| {
             let sender = match activity.ends.to_member(to) {
                 Some(sender) => sender,
                 None => {
-                    let opened = self.unless_stopped(&activity, self.open_to_member(&activity, to));
+                    let opened = self.unless_stopped(activity, self.open_to_member(activity, to));
                     opened.unwrap_or(Err(Error::Ended))?
                 }
             };
-            match self.send_or_wait(&activity, &sender, body) {
+            match self.send_or_wait(activity, &sender, body) {
                 Ok(()) => Ok(()),
                 Err(SendError::TooLong) => Err(Error::TooLong),
                 Err(_) => Err(Error::Ended),
@@ -150,13 +147,14 @@ impl Node {
 
 impl Pipes for Node {
     fn create(&self, access: Access) -> u64 {
-        let activity = self.program();
-        within_call(AfterCall::MayEnd, || activity.ends.create(&self.activities.pipes, access))
+        self.for_program(|activity| activity.ends.create(&self.activities.pipes, access))
     }
 
     fn name(&self, receiver: u64) -> [u8; NAME_BYTES] {
-        let receiver = self.program().ends.receiver(receiver);
-        receiver.map_or([0; NAME_BYTES], |receiver| receiver.name().to_bytes())
+        self.for_program(|activity| {
+            let receiver = activity.ends.receiver(receiver);
+            receiver.map_or([0; NAME_BYTES], |receiver| receiver.name().to_bytes())
+        })
     }
 
     fn receive(&self, receiver: u64, timeout: Option<Duration>) -> Result<Message, ReceiveError> {
@@ -175,18 +173,16 @@ impl Pipes for Node {
     }
 
     fn close_receiver(&self, receiver: u64) {
-        let activity = self.program();
-        within_call(AfterCall::MayEnd, || activity.ends.close_receiver(receiver));
+        self.for_program(|activity| activity.ends.close_receiver(receiver));
     }
 
     fn wait(&self, receivers: &[u64], timeout: Option<Duration>) -> Vec<usize> {
-        let activity = self.program();
-        within_call(AfterCall::MayEnd, || {
+        self.for_program(|activity| {
             let ends: Vec<_> = receivers.iter().map(|&receiver| activity.ends.receiver(receiver)).collect();
             // The last event is the activity's own end, for which ends of it are closed.
             let events: Vec<&dyn Event> =
-                ends.iter().map(|end| end.as_deref().map_or(&*activity as &dyn Event, |end| end)).collect();
-            let events = [events, vec![&*activity]].concat();
+                ends.iter().map(|end| end.as_deref().map_or(&**activity as &dyn Event, |end| end)).collect();
+            let events = [events, vec![&**activity]].concat();
             let mut ready = block_on(wait_any(&events, self.timer(timeout)));
             ready.retain(|&index| index < receivers.len());
             ready
@@ -194,27 +190,25 @@ impl Pipes for Node {
     }
 
     fn open(&self, name: [u8; NAME_BYTES]) -> Result<u64, OpenError> {
-        let activity = self.program();
-        within_call(AfterCall::MayEnd, || {
+        self.for_program(|activity| {
             let (name, own) = (PipeName::from_bytes(&name), Some(activity.placement.key));
             // Nobody else has pipes of programs, nor answers.
             if !self.is_node(name.home.peer) {
                 return Err(OpenError::NoSuchPipe);
             }
             let opening = self.activities.pipes.open(name, own);
-            let opened = self.unless_stopped(&activity, opening).unwrap_or(Err(pipe::OpenError::NoSuchPipe));
+            let opened = self.unless_stopped(activity, opening).unwrap_or(Err(pipe::OpenError::NoSuchPipe));
             opened.map(|sender| activity.ends.keep(sender)).map_err(open_error)
         })
     }
 
     fn send_through(&self, sender: u64, body: &[u8], wait: bool) -> Result<(), SendError> {
-        let activity = self.program();
-        within_call(AfterCall::MayEnd, || {
+        self.for_program(|activity| {
             let sender = activity.ends.sender(sender).ok_or(SendError::Closed)?;
             match wait {
-                true => self.send_or_wait(&activity, &sender, body),
+                true => self.send_or_wait(activity, &sender, body),
                 false => {
-                    self.travel(&activity, sender.home());
+                    self.travel(activity, sender.home());
                     sender.try_send(body).map_err(send_error)
                 }
             }
@@ -222,8 +216,7 @@ impl Pipes for Node {
     }
 
     fn close_sender(&self, sender: u64) {
-        let activity = self.program();
-        within_call(AfterCall::MayEnd, || activity.ends.close_sender(sender));
+        self.for_program(|activity| activity.ends.close_sender(sender));
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// How many cores the VM has, as whoever started it says.
 pub fn count() -> usize {
-    std::env::var("CORES").map_or(1, |cores| cores.parse().expect("CORES is no number"))
+    runtime::boot::parameter("cores").map_or(1, |cores| cores.parse().expect("cores is no number"))
 }
 
 /// Threads that never give way run at the same time: each waits for the others.

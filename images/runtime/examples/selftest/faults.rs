@@ -137,7 +137,7 @@ fn only_waiting() {
         || {
             // As in a call of the OS: somebody of the OS wakes it.
             let own = thread::current();
-            runtime::thread::within_call(runtime::thread::AfterCall::MayEnd, || {
+            runtime::thread::within_call(|| {
                 *WAITER.lock().unwrap() = Some(own);
                 thread::park();
             });

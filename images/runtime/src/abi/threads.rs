@@ -5,6 +5,7 @@ use crate::clock;
 use crate::exit::{ExitCode, exit};
 use crate::processor::cores;
 use crate::system::{self, Errno};
+use crate::thread::within_call;
 use crate::threads::futex::{self, NotWoken};
 use crate::threads::scheduler;
 use crate::threads::thread::{Priority, ThreadId};
@@ -28,7 +29,8 @@ extern "C" fn sys_spawn2(
     core: isize,
 ) -> ThreadId {
     let core = usize::try_from(core).ok();
-    scheduler::spawn(function, argument, Priority::from_number(priority), stack, core).unwrap_or(0)
+    within_call(|| scheduler::spawn(function, argument, Priority::from_number(priority), stack, core))
+        .unwrap_or(0)
 }
 
 /// Makes a thread with a stack of 1 MiB, on a core as `sys_spawn2` does. ENOMEM without memory.
@@ -43,7 +45,7 @@ unsafe extern "C" fn sys_spawn(
     core: isize,
 ) -> i32 {
     let (priority, core) = (Priority::from_number(priority), usize::try_from(core).ok());
-    let spawned = scheduler::spawn(function, argument, priority, DEFAULT_STACK, core);
+    let spawned = within_call(|| scheduler::spawn(function, argument, priority, DEFAULT_STACK, core));
     let Some(spawned) = spawned else { return status(Err(Errno::OUT_OF_MEMORY)) };
     if !id.is_null() {
         // SAFETY: the caller's variable.
@@ -164,9 +166,6 @@ unsafe extern "C" fn sys_futex_wake(address: *mut u32, count: i32) -> i32 {
     match (unsafe { word(address) }, usize::try_from(count)) {
         (Ok(word), Ok(count)) => {
             let woken = futex::wake(word, if all { usize::MAX } else { count });
-            if woken > 0 {
-                scheduler::give_way();
-            }
             i32::try_from(woken).unwrap_or(i32::MAX)
         }
         _ => status(Err(Errno::INVALID)),

@@ -80,20 +80,15 @@ fn refuse(reason: &str) -> ! {
     exit(ExitCode::Refused)
 }
 
-/// Hands over to `std`. Words of the command line become arguments; those of
-/// the form `NAME=value` with a name in capitals become the environment.
+/// Hands over to `std`. Words of the command line become arguments, but for
+/// those that [`parameter`] is asked for. The environment is empty: activities
+/// begin with a copy of it, which must own nothing.
 extern "C" fn first_thread(_: usize) {
-    let line = command_line();
-    let is_variable = |word: &&str| {
-        let name = word.split_once('=').map_or("", |(name, _)| name);
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-    };
-    let arguments =
-        core::iter::once("cyanea").chain(line.split_whitespace().filter(|word| !is_variable(word)));
-    let (count, arguments) = strings(arguments);
-    let (_, environment) = strings(line.split_whitespace().filter(is_variable));
-    // SAFETY: both are lists of zero-terminated strings with a null at the end, for good.
-    unsafe { runtime_entry(count as i32, arguments, environment) }
+    let words = command_line().split_whitespace().filter(|word| !word.contains('='));
+    let (count, arguments) = strings(core::iter::once("cyanea").chain(words));
+    let nothing = core::ptr::null();
+    // SAFETY: a list of zero-terminated strings with a null at the end, for good, and an empty one.
+    unsafe { runtime_entry(count as i32, arguments, &raw const nothing) }
 }
 
 /// How many words there are, and a list of them as C has it, which stays for good.

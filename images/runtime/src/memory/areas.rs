@@ -9,7 +9,7 @@
 
 use super::paging::{self, Access};
 use super::{PAGE, frames};
-use crate::thread::{AfterCall, within_call};
+use crate::thread::within_call;
 use crate::threads::sync::Mutex;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -74,7 +74,7 @@ pub fn protect(start: usize, bytes: usize, access: Access) -> Result<(), AreaErr
 }
 
 fn undivided<T>(call: impl FnOnce(&mut Vec<Range<usize>>) -> T) -> T {
-    within_call(AfterCall::MayEnd, || AREAS.with(call))
+    within_call(|| AREAS.with(call))
 }
 
 /// The first addresses that are free, and the place of their area among the others.

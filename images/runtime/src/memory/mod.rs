@@ -6,6 +6,7 @@ pub mod heap;
 pub mod paging;
 mod recent;
 mod routines;
+pub use paging::segment;
 
 pub use routines::{choose as choose_routines, is_routine};
 

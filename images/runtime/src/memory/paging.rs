@@ -3,6 +3,7 @@
 //! ```text
 //! 0 ... 2 MiB             nothing: null pointers fault
 //! 2 MiB ... image_end     the image, in 4 KiB pages: text R+X, constants R, data R+W
+//!                         among the data, the statics of programs: see segment.rs
 //! ... end of RAM          identity map, in 2 MiB pages, R+W: heap and frames
 //! MAPPINGS ...            devices and regions, mapped when asked for, one guard page between
 //! AREAS ...               what programs map (areas.rs), one guard page between
@@ -12,9 +13,15 @@
 //! No page is both writable and executable. A page of a stack that was never
 //! touched has a *demand* entry, a guard page has a *guard* entry: both are not
 //! present, and tell the page-fault handler what it has met.
+//!
+//! All cores use the same tables but for the data segments of activities: from
+//! the first one on each core has a root of its own, and sees one of them.
+
+pub mod segment;
 
 use super::{PAGE, frames};
 use crate::boot::start_info::MAX_RAM;
+use crate::processor::cores::MAX_CORES;
 use crate::processor::critical::{self, Locked};
 use crate::processor::shootdown;
 use core::ops::Range;
@@ -41,6 +48,9 @@ const DEMAND: Flags = Flags::BIT_9;
 const GUARD: Flags = Flags::BIT_10;
 /// A software bit of an entry that is not present: the page has its frame, but nobody may use it.
 const KEPT: Flags = Flags::BIT_11;
+
+/// An entry that leads to another table.
+const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE);
 
 /// How a mapping treats the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +92,9 @@ pub struct OutOfFrames;
 /// What a page fault met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Met {
-    /// A stack's next page, which is mapped now.
+    /// The next page of a stack or a data segment, which is mapped now.
     Grown,
-    /// A stack's next page, for which there is no frame.
+    /// Such a page, for which there is no frame.
     OutOfFrames,
     /// The guard page below a stack.
     StackGuard,
@@ -97,17 +107,28 @@ pub enum Met {
 /// The tables, and how far the windows have been given out.
 struct AddressSpace {
     root: usize,
+    /// The cores' own; 0 where a core has none yet.
+    roots: [usize; MAX_CORES],
+    /// Where the first data segment is mapped as well; 0 if it is not yet.
+    first_segment: usize,
     next_mapping: usize,
     next_stack: usize,
 }
 
-static SPACE: Locked<AddressSpace> =
-    Locked::new(AddressSpace { root: 0, next_mapping: MAPPINGS, next_stack: STACKS });
+static SPACE: Locked<AddressSpace> = Locked::new(AddressSpace {
+    root: 0,
+    roots: [0; MAX_CORES],
+    first_segment: 0,
+    next_mapping: MAPPINGS,
+    next_stack: STACKS,
+});
 
 unsafe extern "C" {
     safe static image_start: u8;
     safe static constants_start: u8;
     safe static data_start: u8;
+    safe static segment_start: u8;
+    safe static segment_end: u8;
     safe static image_end: u8;
 }
 
@@ -143,8 +164,13 @@ impl AddressSpace {
             if entry.is_unused() {
                 let fresh = take().ok_or(OutOfFrames)?;
                 self.table(fresh).zero();
-                let flags = Flags::PRESENT | Flags::WRITABLE;
-                self.table(table)[address >> shift & 511].set_addr(PhysAddr::new(fresh as u64), flags);
+                let lower = |entry: &mut PageTableEntry| entry.set_addr(PhysAddr::new(fresh as u64), TABLE);
+                lower(&mut self.table(table)[address >> shift & 511]);
+                if shift == 39 {
+                    for root in self.roots.into_iter().filter(|&root| root != 0) {
+                        lower(&mut self.table(root)[address >> shift & 511]);
+                    }
+                }
                 table = fresh;
             } else {
                 table = entry.addr().as_u64() as usize;
@@ -404,9 +430,12 @@ pub fn unmap_page(page: usize) -> Option<usize> {
     })
 }
 
-/// What is at `address`, where a page fault happened; maps the page if it is a
-/// stack's next one.
+/// What is at `address`, where a page fault happened; maps the page if it is the
+/// next one of a stack or of a data segment.
 pub fn resolve(address: usize) -> Met {
+    if segment::range().contains(&address) {
+        return segment::resolve(address);
+    }
     SPACE.with(|space| {
         let Some(entry) = space.find(address) else { return Met::Nothing };
         let flags = entry.flags();

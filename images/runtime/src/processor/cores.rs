@@ -5,9 +5,10 @@
 //! atomic exchange, a look at another core's queue) hangs on that.
 
 use crate::console;
+use crate::memory::segment::Segment;
 use core::arch::asm;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 pub use ivshmem::layout::MAX_CORES;
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::GsBase;
@@ -35,6 +36,8 @@ pub struct Core {
     pub online: AtomicBool,
     /// Up to which call of [`super::shootdown`] it has forgotten translations.
     pub forgotten: AtomicU64,
+    /// The data segment that it sees; null is the first.
+    pub segment: AtomicPtr<Segment>,
 }
 
 const _: () = assert!(size_of::<Core>() == CORE_BYTES && core::mem::offset_of!(Core, stack_top) == STACK_TOP);
@@ -50,6 +53,7 @@ pub static CORES: [Core; MAX_CORES] = [const {
         asleep: AtomicBool::new(false),
         online: AtomicBool::new(false),
         forgotten: AtomicU64::new(0),
+        segment: AtomicPtr::new(core::ptr::null_mut()),
     }
 }; MAX_CORES];
 

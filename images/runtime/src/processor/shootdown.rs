@@ -3,7 +3,8 @@
 //! A core that translated an address goes on using what it found until it is
 //! told. [`ask`] counts up and interrupts those that run; when each of them has
 //! forgotten, the [`Call`] is answered. One that is asleep forgets when it wakes up,
-//! before it looks at anything else: it is not waited for.
+//! before it looks at anything else: it is not waited for. One that went to sleep
+//! with an activity's data segment before it is: its page tables may go.
 //!
 //! Two cores may wait at once, with interrupts off: whoever waits does for the
 //! other one what the interrupt would. So no [`super::critical::Locked`] is held
@@ -11,6 +12,7 @@
 
 use super::cores::{self, CORES, Core};
 use super::{apic, critical, traps};
+use crate::memory::segment;
 use core::ptr;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -19,13 +21,15 @@ use x86_64::instructions::tlb;
 /// How often everybody was told to forget.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// Forgets, if somebody asked for it since the last time.
+/// Forgets, if somebody asked for it since the last time, and leaves a data
+/// segment that the running thread has no use for.
 #[inline]
 fn answer() {
     let own = cores::own();
     // SYNC: shootdown-calls, with `ask`.
     let calls = CALLS.load(SeqCst);
     if own.forgotten.load(SeqCst) != calls {
+        segment::leave_unused();
         tlb::flush_all();
         own.forgotten.store(calls, SeqCst);
     }
@@ -100,5 +104,6 @@ impl Call {
 fn has_to_forget(core: &Core, call: u64) -> bool {
     // SYNC: shootdown-asleep, with `wake_up`: this sees that it is awake, or it
     // sees this call when it wakes up. The same goes for one that comes online.
-    core.online.load(SeqCst) && core.forgotten.load(SeqCst) < call && !core.asleep.load(SeqCst)
+    let has_forgotten = !core.online.load(SeqCst) || core.forgotten.load(SeqCst) >= call;
+    !has_forgotten && !(core.asleep.load(SeqCst) && core.segment.load(Relaxed).is_null())
 }

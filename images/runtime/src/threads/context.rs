@@ -93,8 +93,12 @@ pub unsafe extern "C" fn resume(thread: *mut Thread) -> ! {
     }
     state.store(RUNNING, Relaxed);
     // SAFETY: the thread has been left, and is this core's now: what it goes on with is only read here.
-    let (thread_pointer, context) = unsafe { ((*thread).stack.thread_pointer, &raw const (*thread).context) };
+    let (thread_pointer, segment, context) =
+        unsafe { ((*thread).stack.thread_pointer, &(*thread).own.segment, &raw const (*thread).context) };
     cores::own().running.store(thread as usize, Relaxed);
+    if let Some(segment) = segment {
+        segment.enter();
+    }
     FsBase::write(VirtAddr::new(thread_pointer as u64));
     // SAFETY: what was saved by `save`, by a trap, or made by `fresh`.
     unsafe {

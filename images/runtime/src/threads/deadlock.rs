@@ -1,21 +1,18 @@
-//! Deadlocks: every thread of every activity waits for another one.
+//! Deadlocks: every thread of an activity waits for another one of it.
 //!
-//! That is so if no thread of the VM runs or is ready, and each one that belongs
-//! to an activity waits for threads (`Thread::waits_for_threads`). Who could end
-//! such a wait?
-//! * No thread of an activity: none runs, and none waits for anything else.
+//! That is so if each of them waits for threads (`Thread::waits_for_threads`).
+//! Who could end such a wait?
+//! * No thread of the activity: none runs or is ready, and none waits for anything else.
+//! * None of another activity: each has statics of its own, and what a program
+//!   locks or waits at is there, on its heap or on its stacks.
 //! * None of the OS: it wakes a thread of an activity only out of a call, or to
-//!   end it, and holds no lock that it shares with programs (those of `std`'s
-//!   standard output) while it waits.
+//!   end it.
 //! * No interrupt and no timer: those wake the OS.
 //!
-//! So nothing ever would, and there are no false alarms. Activities of a VM
-//! share its memory, and could wake one another: they are looked at together,
-//! so one that waits in vain beside one that runs is found when that one waits
-//! as well, or has ended.
+//! So nothing ever would, and there are no false alarms.
 //!
-//! A look is taken by an idle core, and only after a thread has begun to
-//! wait in such a way, or has ended, since the last one.
+//! A look is taken by an idle core, and only at activities of which a thread has
+//! begun to wait in such a way, or has ended, since the last one.
 
 use super::list::Index;
 use super::queues::Queues;
@@ -23,24 +20,57 @@ use super::scheduler::SCHEDULER;
 use super::thread::{Thread, ThreadId, Waiting};
 use core::sync::atomic::Ordering::Relaxed;
 
-impl Queues {
-    /// A thread that waits in vain, if all do.
-    fn find_deadlock(&mut self) -> Option<Index> {
-        if !core::mem::take(&mut self.suspect) {
-            return None;
+/// Most activities that are suspected by name; more are all that there are.
+const MOST: usize = 8;
+
+/// Activities that may be in a deadlock since the last look.
+pub struct Suspects {
+    activities: [u64; MOST],
+    /// More than [`MOST`]: whichever.
+    count: usize,
+}
+
+impl Suspects {
+    /// No activity.
+    pub const NONE: Self = Self { activities: [0; MOST], count: 0 };
+    /// Any activity.
+    const ALL: Self = Self { activities: [0; MOST], count: MOST + 1 };
+
+    /// An activity, of which a thread waits for others or is no more; 0 is none.
+    pub fn add(&mut self, activity: u64) {
+        let Some(known) = self.activities.get(..self.count) else { return };
+        if activity == 0 || known.contains(&activity) {
+            return;
         }
+        self.activities.iter_mut().skip(self.count).take(1).for_each(|place| *place = activity);
+        self.count += 1;
+    }
+}
+
+impl Queues {
+    /// A thread of an activity in a deadlock, if there is one.
+    fn find_deadlock(&mut self) -> Option<Index> {
+        let suspects = core::mem::replace(&mut self.suspects, Suspects::NONE);
+        let found = match suspects.activities.get(..suspects.count) {
+            Some(known) => known.iter().find_map(|&activity| self.deadlocked(activity)),
+            None => self.table.all().find_map(|(_, thread)| {
+                thread.waits_for_threads().then(|| self.deadlocked(thread.own.activity.load(Relaxed)))?
+            }),
+        };
+        if found.is_some() {
+            // When that activity has ended, there may be another in the same plight.
+            self.suspects = Suspects::ALL;
+        }
+        found
+    }
+
+    /// A thread of this activity, if all of them wait for one another.
+    fn deadlocked(&self, activity: u64) -> Option<Index> {
         let mut found = None;
-        for (index, thread) in self.table.all() {
-            if thread.is_ready() {
-                // It runs on another core: then it depends on what it does.
-                self.suspect = true;
-                return None;
-            }
-            let is_system = thread.own.activity.load(Relaxed) == 0;
-            if thread.waits_for_threads() {
-                found.get_or_insert(index);
-            } else if !is_system && thread.waiting != Waiting::No {
-                return None;
+        for index in self.table.of(activity) {
+            let thread = self.table.get(index);
+            if thread.ended.load(Relaxed) == 0 {
+                found = Some(thread.waits_for_threads().then_some(index)?);
             }
         }
         found
@@ -54,8 +84,6 @@ impl Queues {
             return found;
         }
         let Some(index) = self.find_deadlock() else { return found };
-        // When its activity has ended, there may be another in the same plight.
-        self.suspect = true;
         self.table.get(index).own.deadlocked.store(true, Relaxed);
         self.end_wait(index, false);
         self.pick()

@@ -5,6 +5,7 @@
 
 use super::scheduler;
 use super::thread::Waiting;
+use crate::memory::segment;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 /// Why a wait ended without a wake-up.
@@ -19,15 +20,22 @@ pub enum NotWoken {
 /// Sleeps until [`wake`] is called for `word`, unless the word is not
 /// `expected`; at most until the deadline, in nanoseconds of [`crate::clock`].
 pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Result<(), NotWoken> {
-    let condition = || word.load(SeqCst) == expected;
+    let condition = condition(word, expected);
     outcome(scheduler::block(Waiting::Futex(address(word)), deadline, condition))
 }
 
 /// As [`wait`], but goes on as well before a core halts on which others have run
 /// since: for the one thread of a VM that has to do with what they left.
 pub fn wait_or_stand_in(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Result<(), NotWoken> {
-    let condition = || word.load(SeqCst) == expected;
+    let condition = condition(word, expected);
     outcome(scheduler::block_or_stand_in(Waiting::Futex(address(word)), deadline, condition))
+}
+
+/// Whether the word is as expected, now and then: so the page that it is on is
+/// there when it is looked at under the scheduler's lock.
+fn condition(word: &AtomicU32, expected: u32) -> impl FnOnce() -> bool {
+    let as_expected = word.load(SeqCst) == expected;
+    move || as_expected && word.load(SeqCst) == expected
 }
 
 /// What [`scheduler::block`] said.
@@ -50,6 +58,7 @@ pub fn wake_quietly(word: &AtomicU32, count: usize) -> usize {
     scheduler::wake_futex_quietly(address(word), count)
 }
 
+/// What the word is waited for by.
 fn address(word: &AtomicU32) -> usize {
-    core::ptr::from_ref(word) as usize
+    segment::tell_apart(core::ptr::from_ref(word) as usize)
 }

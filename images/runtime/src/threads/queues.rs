@@ -23,6 +23,7 @@
 //!   a more urgent thread first, or to begin a time slice; and all are when the
 //!   clock has jumped ahead, for their timers come too late. Nobody else is.
 
+use super::deadlock::Suspects;
 use super::list::{Index, LinkKind, List};
 use super::thread::{NEVER, Table, Thread, Waiting};
 use crate::clock;
@@ -83,8 +84,8 @@ pub struct Queues {
     /// How many threads are ready, of each priority.
     ready: [usize; PRIORITIES],
     waiting: [List; BUCKETS],
-    /// Since the last look for a deadlock, something happened that may have made one.
-    pub suspect: bool,
+    /// Which activities may be in a deadlock.
+    pub suspects: Suspects,
     /// Who waits, and goes on as well when a core that ran others has nothing to do.
     pub stand_in: Option<Index>,
 }
@@ -127,7 +128,7 @@ impl Queues {
             online: 1,
             ready: [0; PRIORITIES],
             waiting: [List::new(LinkKind::Queue); BUCKETS],
-            suspect: false,
+            suspects: Suspects::NONE,
             stand_in: None,
         }
     }
@@ -387,7 +388,10 @@ impl Queues {
                 }
                 due = due.min(core.slice_end);
             }
-            due = due.min(thread.own.last_moment().unwrap_or(NEVER));
+            if thread.own.must_end() {
+                // Wherever it is, at the end of the next interrupt.
+                due = 0;
+            }
         }
         if let Some(first) = core.sleepers.first() {
             due = due.min(self.table.get(first).deadline.unwrap_or(NEVER));
@@ -462,7 +466,10 @@ impl Queues {
         if let Some(deadline) = deadline {
             self.add_sleeper(index, deadline);
         }
-        self.suspect |= self.running().waits_for_threads();
+        let thread = self.table.get(index);
+        if thread.waits_for_threads() {
+            self.suspects.add(thread.own.activity.load(Relaxed));
+        }
     }
 
     fn add_sleeper(&mut self, index: Index, deadline: u64) {

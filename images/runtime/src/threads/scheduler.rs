@@ -25,14 +25,15 @@
 use super::context::{self, Context};
 use super::queues::{Affinity, Queues};
 use super::stack::{self, Stack};
-use super::thread::{NEVER, Own, Priority, Thread, ThreadId, Waiting};
-use crate::clock;
+use super::thread::{Own, Priority, Thread, ThreadId, Waiting};
 use crate::fault;
+use crate::memory::segment::Segment;
 use crate::processor::cores::{self, STACK_TOP};
 use crate::processor::critical::{self, Locked};
 use crate::processor::shootdown;
 use crate::processor::traps::{FloatState, TrapFrame};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
@@ -75,7 +76,7 @@ pub fn spawn(
 ) -> Option<ThreadId> {
     let stack = Stack::new(stack_bytes).ok()?;
     let mut thread = Box::new(Thread {
-        own: Own { stack_start: stack.start(), ..Own::new() },
+        own: Own { stack_start: stack.start(), segment: segment(), ..Own::new() },
         priority,
         core: 0,
         begins_here: core.is_some(),
@@ -110,7 +111,8 @@ extern "C" fn begin(function: extern "C" fn(usize), argument: usize) -> ! {
     end()
 }
 
-/// Ends the calling thread. Nothing on its stack is dropped.
+/// Ends the calling thread. Nothing on its stack is dropped and no
+/// thread-local's destructor runs; whoever joins it goes on.
 pub fn end() -> ! {
     let section = critical::enter();
     // Interrupts stay off until another thread runs.
@@ -119,8 +121,9 @@ pub fn end() -> ! {
         let thread = scheduler.running();
         thread.ended.store(1, core::sync::atomic::Ordering::SeqCst);
         let address = core::ptr::from_ref(&*thread.ended) as usize;
+        let activity = thread.own.activity.load(Relaxed);
         scheduler.wake(address, usize::MAX);
-        scheduler.suspect = true;
+        scheduler.suspects.add(activity);
         let own = scheduler.own();
         own.ended = own.current.take();
     });
@@ -170,20 +173,15 @@ fn wait(deadline: Option<u64>, what: impl FnOnce(&mut Queues) -> Option<Waiting>
         }
         let waiting = what(scheduler)?;
         scheduler.wait(waiting, deadline);
-        Some((waiting, next(scheduler)))
+        Some(next(scheduler))
     });
-    if let Some((_, next)) = next {
+    if let Some(next) = next {
         leave(next);
     }
     let (timed_out, ends, deadlocked) = with_current(Own::after_wait).unwrap_or_default();
     if ends {
-        if let (Some((Waiting::Futex(address), _)), false) = (next, timed_out) {
-            // It may have been woken to go on with something that it will not
-            // touch any more (a lock, say): then the next who waits shall.
-            wake_futex_quietly(address, 1);
-        }
         drop(section);
-        crate::thread::end();
+        end();
     }
     if deadlocked {
         drop(section);
@@ -214,15 +212,12 @@ pub fn wake_futex_quietly(address: usize, count: usize) -> usize {
 /// See `thread::cancel`: marks the threads of an activity, and ends the waits
 /// of those that are outside of the OS's calls.
 pub fn cancel(activity: u64) {
-    let now = clock::now_ns();
     SCHEDULER.with(|scheduler| {
         let mut first = 0;
         while let Some(index) = scheduler.table.next_of(activity, first) {
             first = index + 1;
             let thread = scheduler.table.get_mut(index);
-            if thread.own.cancelled.load(Relaxed) == NEVER {
-                thread.own.cancelled.store(now, Relaxed);
-            }
+            thread.own.cancelled.store(true, Relaxed);
             if thread.own.must_end() && thread.waiting != Waiting::No {
                 scheduler.end_wait(index, false);
             } else {
@@ -262,16 +257,6 @@ pub fn yield_now() {
     }
 }
 
-/// After a wake-up: if the thread has just handed on a lock of `std` that it
-/// held over a call, those who waited run first; and if it is to end, it ends here.
-pub fn give_way() {
-    match with_current(|thread| thread.takes_leave().then(|| thread.must_end())).flatten() {
-        Some(true) => crate::thread::end(),
-        Some(false) => yield_now(),
-        None => {}
-    }
-}
-
 /// Whether others than the running threads are ready to run.
 pub fn is_wanted() -> bool {
     SCHEDULER.with(|scheduler| scheduler.ready() > 0)
@@ -290,6 +275,20 @@ pub fn with_current<R>(f: impl FnOnce(&Own) -> R) -> Option<R> {
     // others change meanwhile is not in its own part, or is atomic.
     let own = unsafe { thread.as_ref() }.map(|thread| &thread.own)?;
     Some(f(own))
+}
+
+/// The data segment of the calling thread, if it has one of its own.
+pub fn segment() -> Option<Arc<Segment>> {
+    with_current(|own| own.segment.clone()).flatten()
+}
+
+/// From now on, the calling thread sees this data segment.
+pub fn set_segment(segment: Arc<Segment>) {
+    let section = critical::enter();
+    let before = SCHEDULER.with(|scheduler| scheduler.running().own.segment.replace(segment.clone()));
+    segment.enter();
+    drop(section);
+    drop(before);
 }
 
 /// The calling thread and its activity.
@@ -333,12 +332,11 @@ pub fn on_look() {
     SCHEDULER.with(Queues::on_look);
 }
 
-/// The end of an interrupt: goes on with another thread if it is more urgent
-/// (or the slice is over), and returns if not.
+/// The end of an interrupt: ends the thread if it is to end; goes on with another
+/// one if that is more urgent (or the slice is over), and returns if not.
 pub fn leave_interrupt(frame: &TrapFrame, float: &FloatState) {
-    let last_moment = with_current(|thread| thread.last_moment()).flatten();
-    if last_moment.is_some_and(|moment| clock::now_ns() >= moment) {
-        fault::end_interrupted();
+    if with_current(Own::must_end) == Some(true) {
+        end();
     }
     let to = SCHEDULER.with(|scheduler| {
         if !scheduler.must_yield() {

@@ -3,7 +3,9 @@
 use super::context::Context;
 use super::list::{Index, Link};
 use super::stack::{self, Stack};
+use crate::memory::segment::Segment;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
@@ -93,10 +95,6 @@ impl Thread {
 /// A moment that does not come.
 pub const NEVER: u64 = u64::MAX;
 
-/// How long a thread that is to end may compute without a call or a wait, in
-/// nanoseconds. One that holds a lock of `std` will have handed it on by then.
-const COMPUTES: u64 = 1_000_000_000;
-
 /// What a thread's own calls read and change, without the scheduler's lock
 /// ([`super::scheduler::with_current`]). Others look at it under that, so it is atomic.
 pub struct Own {
@@ -105,14 +103,10 @@ pub struct Own {
     /// Which activity it belongs to; 0 is the OS itself.
     pub activity: AtomicU64,
     /// It is to end as soon as it is outside of the OS's calls (see
-    /// [`crate::thread::cancel`]): since then, or since its last call after that;
-    /// [`NEVER`] if it is not.
-    pub cancelled: AtomicU64,
+    /// [`crate::thread::cancel`]).
+    pub cancelled: AtomicBool,
     /// How many of the OS's calls it is within.
     pub calls: AtomicU32,
-    /// It comes from a call that it made with a lock of `std` held: once it
-    /// hands that on, it lets others run, or nobody else would ever get it.
-    pub gives_way: AtomicBool,
     /// Its last wait ended at the deadline.
     pub timed_out: AtomicBool,
     /// Its last allocation failed: if it aborts now, that is why.
@@ -123,6 +117,9 @@ pub struct Own {
     pub deadlocked: AtomicBool,
     /// Where its stack starts, above the guard page.
     pub stack_start: usize,
+    /// The statics of programs that it sees; `None`: whatever was there before it.
+    /// Only its own core reads it, and the thread changes it under the scheduler's lock.
+    pub segment: Option<Arc<Segment>>,
 }
 
 impl Own {
@@ -131,14 +128,14 @@ impl Own {
         Self {
             id: AtomicU32::new(0),
             activity: AtomicU64::new(0),
-            cancelled: AtomicU64::new(NEVER),
+            cancelled: AtomicBool::new(false),
             calls: AtomicU32::new(0),
-            gives_way: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
             allocation_failed: AtomicBool::new(false),
             error: AtomicI32::new(0),
             deadlocked: AtomicBool::new(false),
             stack_start: 0,
+            segment: None,
         }
     }
 
@@ -146,20 +143,6 @@ impl Own {
     pub fn inherit(&self, maker: &Self) {
         self.activity.store(maker.activity.load(Relaxed), Relaxed);
         self.cancelled.store(maker.cancelled.load(Relaxed), Relaxed);
-    }
-
-    /// Whether it gives way now to those whom it has just woken; once.
-    pub fn takes_leave(&self) -> bool {
-        let leaves = self.calls.load(Relaxed) == 0 && self.gives_way.load(Relaxed);
-        if leaves {
-            self.gives_way.store(false, Relaxed);
-        }
-        leaves
-    }
-
-    /// When it is ended wherever it is, if it is to end and goes on computing.
-    pub fn last_moment(&self) -> Option<u64> {
-        self.must_end().then(|| self.cancelled.load(Relaxed).saturating_add(COMPUTES))
     }
 
     /// Whether it is an activity's, and within no call of the OS.
@@ -187,7 +170,7 @@ impl Own {
 
     /// Whether it is to end now.
     pub fn must_end(&self) -> bool {
-        self.cancelled.load(Relaxed) != NEVER && self.calls.load(Relaxed) == 0
+        self.cancelled.load(Relaxed) && self.calls.load(Relaxed) == 0
     }
 }
 
