@@ -192,8 +192,8 @@ impl MachineFolder {
         UnixStream::connect(self.socket()).is_ok()
     }
 
-    /// Takes the folder for a machine that is about to start, with logs gone
-    /// that an earlier one of this name left.
+    /// Takes the folder for a machine that is about to start. The logs that an
+    /// earlier one of this name left stay until it does.
     pub fn lock(&self) -> Result<Lock, StateError> {
         let unusable = |error| StateError::Unusable { path: self.path.clone(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(unusable)?;
@@ -208,8 +208,6 @@ impl MachineFolder {
         written.map_err(unusable)?;
         let _ = fs::remove_file(self.socket());
         let _ = fs::remove_file(self.status());
-        let _ = fs::remove_dir_all(self.logs());
-        DirBuilder::new().mode(0o700).create(self.logs()).map_err(unusable)?;
         Ok(Lock { _file: file })
     }
 
@@ -267,7 +265,7 @@ mod tests {
         drop(UnixListener::bind(folder.socket()).unwrap());
         assert_eq!(state.running(), [""; 0]);
         let _lock = folder.lock().unwrap();
-        assert!(!folder.socket().exists() && !folder.logs().join("node-a0.log").exists());
+        assert!(!folder.socket().exists() && folder.logs().join("node-a0.log").exists());
         let _socket = UnixListener::bind(folder.socket()).unwrap();
         assert_eq!(state.running(), ["m"]);
     }

@@ -385,6 +385,8 @@ impl Shared {
     ) -> Result<Self, StartError> {
         let bells = Bells::new(file.vms.len() + 1).map_err(|error| StartError::Host(error.into()))?;
         let wanted: Vec<Wanted> = file.vms.iter().map(|vm| (vm.cluster, usize::from(vm.cores))).collect();
+        // Nothing stands in the way any more: the logs of an earlier machine go.
+        let _ = std::fs::remove_dir_all(&options.logs);
         std::fs::create_dir_all(&options.logs).map_err(StartError::Host)?;
         Ok(Self {
             file: file.clone(),

@@ -22,7 +22,7 @@ pub struct Options {
     pub accelerator: Accelerator,
     /// What VMs boot where the machine file does not say.
     pub images: Images,
-    /// Folder of the VMs' logs.
+    /// Folder of the VMs' logs, which is made anew.
     pub logs: PathBuf,
     /// How long a VM may take from its start to being ready.
     pub boot_timeout: Duration,

@@ -8,7 +8,7 @@ use ivshmem::layout::{MAX_CORES, MAX_PEERS};
 use kernel::membership::{Role, Utility};
 use kernel::protocol::files::least_region;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 /// Most bytes of a machine's or cluster's name.
@@ -45,8 +45,8 @@ pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, 
         vms,
         files_capacity,
         pool,
-        node_image: raw.images.node.as_ref().map(|image| folder.join(image)),
-        utility_image: raw.images.utility.as_ref().map(|image| folder.join(image)),
+        node_image: image(&raw.images.node, folder)?,
+        utility_image: image(&raw.images.utility, folder)?,
         locality: locality::check(raw)?,
         links,
         net,
@@ -62,12 +62,14 @@ fn problem(span: Option<Range<usize>>, message: impl Into<String>) -> Problem {
 
 /// The name written, or the file's own.
 fn machine_name(path: &Path, raw: &Raw) -> Result<String, Problem> {
-    let name = match &raw.name {
-        Some(name) => name.get_ref().clone(),
-        None => path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("machine").to_owned(),
+    let Some(written) = &raw.name else {
+        let own = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mend = |message| problem(None, format!("{message}, in this file as name = \"...\""));
+        return check_name("the machine", &own).map_err(mend).map(|()| own);
     };
-    check_name("the machine", &name).map_err(|message| problem(span(&raw.name), message))?;
-    Ok(name)
+    let name = written.get_ref();
+    check_name("the machine", name).map_err(|message| problem(Some(written.span()), message))?;
+    Ok(name.clone())
 }
 
 /// Whether `what` can have this name: names become names of folders and files,
@@ -98,6 +100,11 @@ fn clusters(raw: &Raw) -> Result<Vec<(&Spanned<String>, u16)>, Problem> {
     let Some((first, _)) = found.first() else {
         return Err(problem(None, "this machine has no cluster; write [clusters.a] and nodes = 2 below it"));
     };
+    if found.len() >= MAX_PEERS {
+        let most = MAX_PEERS - 1;
+        let message = format!("this machine has {} clusters, {most} is the most; write fewer", found.len());
+        return Err(problem(found.get(most).map(|(name, _)| name.span()), message));
+    }
     if found.iter().all(|&(_, nodes)| nodes == 0) {
         let place = raw.clusters.values().find_map(|cluster| span(&cluster.nodes)).unwrap_or(first.span());
         return Err(problem(
@@ -190,6 +197,16 @@ fn check_vm_names(vms: &[VmPlan], clusters: &[(&Spanned<String>, u16)]) -> Resul
                 format!("two VMs would be called {}; rename cluster {}", vm.name, cluster.get_ref());
             Err(problem(Some(cluster.span()), message))
         }
+    }
+}
+
+/// Where an image is, seen from the file's folder.
+fn image(written: &Option<Spanned<PathBuf>>, folder: &Path) -> Result<Option<PathBuf>, Problem> {
+    match written {
+        Some(image) if image.get_ref().as_os_str().is_empty() => {
+            Err(problem(Some(image.span()), "this names no image; write the path of one, or remove it"))
+        }
+        _ => Ok(written.as_ref().map(|image| folder.join(image.get_ref()))),
     }
 }
 

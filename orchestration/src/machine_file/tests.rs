@@ -158,6 +158,10 @@ const REFUSED: &[(&str, &str)] = &[
         "m.toml:3:8: 63 KiB is no size for this region; write one from 64 KiB to 1 GiB",
     ),
     (
+        "[clusters.a]\n[images]\nutility = \"\"",
+        "m.toml:3:11: this names no image; write the path of one, or remove it",
+    ),
+    (
         "[clusters.a]\n[vm.files]\nmemory = \"257 GiB\"",
         "m.toml:3:10: 257 GiB is more than a VM can address; write 256 GiB or less",
     ),
@@ -309,6 +313,36 @@ fn ports_of_the_host_lead_to_the_first_node_or_to_one_that_is_named() {
     assert_eq!(parse("[clusters.a]").unwrap().net, None);
     let alone = NetPlan { address: Ipv4Addr::UNSPECIFIED, forwards: Vec::new() };
     assert_eq!(parse("[clusters.a]\n[vm.net]\naddress = \"0.0.0.0\"").unwrap().net, Some(alone));
+}
+
+#[test]
+fn there_is_an_end_to_what_is_counted() {
+    let many = |count: usize, one: fn(usize) -> String| (0..count).map(one).collect::<String>();
+    let clusters = many(240, |index| format!("[clusters.c{index}]\n"));
+    let error = parse(&clusters).unwrap_err().to_string();
+    assert_eq!(error, "m.toml:240:11: this machine has 240 clusters, 239 is the most; write fewer");
+    let ports = |count| {
+        format!(
+            "[clusters.a]\n[vm.net]\nforward = [\n{}]",
+            many(count, |i| format!("\"{}:80\",\n", 2000 + i))
+        )
+    };
+    assert_eq!(parse(&ports(1024)).unwrap().net.unwrap().forwards.len(), 1024);
+    let error = parse(&ports(1025)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "m.toml:1028:1: a machine forwards at most 1024 ports; remove this one and what follows"
+    );
+}
+
+#[test]
+fn a_file_whose_own_name_is_no_machines_needs_another() {
+    let error = MachineFile::parse("my machine.toml".as_ref(), "[clusters.a]").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "my machine.toml:1:1: the machine cannot be called \"my machine\"; write at most 48 letters, digits, \"-\" \
+         and \"_\", a letter or digit first, in this file as name = \"...\""
+    );
 }
 
 #[test]
