@@ -115,16 +115,26 @@ fn calibrate(file: &MachineFile, progress: &dyn Progress) -> String {
     }
 }
 
-/// Ctrl-C, SIGTERM and a closed terminal end the machine; a second one while
-/// it is ending changes nothing, for ending takes no time to speak of.
+/// Ctrl-C, SIGTERM and a closed terminal (unless that was to be ignored) end the
+/// machine; a second one while it is ending changes nothing, for ending takes no
+/// time to speak of.
 pub fn end_on_signals(interrupt: Interrupt) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let hang_up = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hang_up))?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in signals.forever() {
             interrupt.trigger();
         }
     })?;
     Ok(())
+}
+
+/// Whether whoever called this command wants it to ignore a signal, as nohup does.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 != 0)
 }
 
 /// Says which VMs die, with the last they wrote, and which are back.

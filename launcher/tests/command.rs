@@ -43,6 +43,16 @@ impl Bench {
         command
     }
 
+    /// The same, after a shell has done something.
+    fn command_after(&self, before: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(&[]);
+        let program = std::mem::replace(&mut command, Command::new("sh"));
+        command.args(["-c", &format!("{before} && exec \"$0\" \"$@\"")]).arg(program.get_program());
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
@@ -127,6 +137,28 @@ fn ctrl_c_and_sigterm_end_a_machine_cleanly() {
         let folder = bench.folder.path().join("state/small");
         assert!(!folder.join("control.sock").exists() && !folder.join("machine.json").exists());
         assert!(folder.join("logs/node-a0.log").exists());
+    }
+}
+
+#[test]
+fn a_closed_terminal_ends_a_machine_but_not_under_nohup() {
+    for ignored in [false, true] {
+        let bench = Bench::new();
+        let before = if ignored { "trap '' HUP" } else { "true" };
+        let mut command = bench.command_after(before, &["up", "--no-wait", "small.toml"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let launcher = Foreground(Some(command.spawn().unwrap()));
+        wait_until("the machine answers", || bench.run(&["ps"]).status.success());
+        let id = launcher.0.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+        // Hanging up is signal 1.
+        assert_eq!(u64::from_str_radix(mask, 16).unwrap() & 1 != 0, ignored);
+        launcher.signal(Signal::HUP);
+        if ignored {
+            launcher.signal(Signal::TERM);
+        }
+        assert_eq!(launcher.output().status.code(), Some(0));
     }
 }
 
@@ -359,11 +391,7 @@ fn a_state_folder_that_will_not_do_is_said_before_anything_starts() {
 fn files_that_are_too_many_are_said_before_anything_starts() {
     let bench = Bench::new();
     let limited = |verb: &str| {
-        let mut command = Command::new("sh");
-        command.args(["-c", "ulimit -n 150 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_cyanea"), verb]);
-        command.arg("small.toml").current_dir(bench.folder.path());
-        command.env("CYANEA_STATE", bench.folder.path().join("state"));
-        command.env("CYANEA_IMAGES", bench.folder.path().join("images"));
+        let mut command = bench.command_after("ulimit -n 150", &[verb, "small.toml"]);
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
     let sentence = "cyanea: this machine needs 204 open files, the limit of this process is 150; \
