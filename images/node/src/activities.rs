@@ -108,7 +108,8 @@ impl Activities {
     fn run(self: &Arc<Self>, activity: Arc<Activity>, program: Program) {
         let activities = self.clone();
         let running = activity.clone();
-        let thread = std::thread::Builder::new().name(program.name.to_string()).stack_size(STACK_BYTES);
+        // As everywhere, the first thread is called so.
+        let thread = std::thread::Builder::new().name("main".into()).stack_size(STACK_BYTES);
         let started = thread.spawn(move || {
             if runtime::thread::begin_activity(running.tag).is_err() {
                 let text = format!("{}: no memory for the activity's statics\n", program.name);

@@ -10,6 +10,7 @@
 
 use crate::Program;
 use crate::activity::held;
+use runtime::thread::within_call;
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
@@ -35,10 +36,12 @@ fn name() -> &'static str {
 
 /// Runs the binary's `main` as the calling thread's activity.
 fn run() -> i32 {
-    let words = Words::of(std::iter::once(name().into()).chain(cyanea::args()).collect());
+    let words = std::iter::once(name().into()).chain(cyanea::args()).collect();
+    let words = within_call(|| Words::of(words));
     // SAFETY: both describe a list of words, which stays for good. `std` does
     // nothing before or after a `main` that may not be done once per activity: it
-    // notes the thread and the words, and no buffer is left to be flushed.
+    // notes the thread and the words in statics that are the activity's own, and
+    // no buffer is left to be flushed.
     unsafe { own_main(words.list.len() as isize - 1, words.list.as_ptr()) }
 }
 
@@ -52,8 +55,8 @@ struct Words {
 unsafe impl Send for Words {}
 
 impl Words {
-    /// These words. `std` keeps the list that it was given last, so it stays for
-    /// good; for the same words it is the same list.
+    /// These words. `std` keeps the list, so it stays for good; for the same words
+    /// it is the same list.
     fn of(words: Vec<String>) -> Self {
         static ALL: Mutex<Option<HashMap<Vec<String>, Words>>> = Mutex::new(None);
         let mut all = held(&ALL);

@@ -18,6 +18,7 @@
 //!   by one core at a time.
 //! * Programs and the runtime share one address space and privilege level: what
 //!   guards are W^X pages, guard pages under stacks and an unmapped null page.
+//!   The statics of programs alone are each activity's own (`memory/paging/segment.rs`).
 //! * SSE state belongs to threads; AVX is switched off.
 #![no_std]
 

@@ -43,7 +43,7 @@ fn activities_end_on_all_cores() {
     }
     let ended = machine.call(&["run", "--activities", "4", "panicker"]);
     assert_eq!(ended.code(), Some(101));
-    assert!(ended.err.contains("cyanea: panicker: activity 0 (thread 'panicker' "), "{}", ended.err);
+    assert!(ended.err.contains("cyanea: panicker: activity 0 (thread 'main' "), "{}", ended.err);
     assert!(ended.err.contains("): panicked at tests/image/src/life.rs:"), "{}", ended.err);
     // The locks of `std` that the dead had are free again.
     assert_eq!(machine.run(16, &["hello"]).lines().count(), 16);

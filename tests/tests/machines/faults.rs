@@ -89,7 +89,7 @@ fn a_task_force_ends_with_the_one_that_faults() {
     for _ in 0..3 {
         let ended = machine.call(&["run", "--activities", "8", "faulty", "null"]);
         let (first, _) = told(&ended);
-        assert!(first.starts_with("cyanea: faulty: activity 0 (thread 'faulty' "), "{}", ended.err);
+        assert!(first.starts_with("cyanea: faulty: activity 0 (thread 'main' "), "{}", ended.err);
         assert_eq!(ended.code(), Some(139));
         machine.wait_until_idle();
         assert_eq!(machine.run(8, &["hello"]).lines().count(), 8);

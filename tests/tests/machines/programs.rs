@@ -34,7 +34,7 @@ fn programs_end_in_every_way_and_the_machine_goes_on() {
     let ended = machine.call(&["run", "--activities", "4", "panicker"]);
     assert_eq!(ended.code(), Some(101));
     let told = "on node-a0): panicked at tests/image/src/life.rs:";
-    assert!(ended.err.contains("cyanea: panicker: activity 0 (thread 'panicker' "), "{}", ended.err);
+    assert!(ended.err.contains("cyanea: panicker: activity 0 (thread 'main' "), "{}", ended.err);
     assert!(ended.err.contains(told), "{}", ended.err);
     goes_on(&machine);
     let refused = machine.call(&["run", "no-such-program"]).sentence();

@@ -151,6 +151,49 @@ fn own_node(host: &Host, folder: &str) {
     assert_eq!(three.sentence(), "no program \"three\" on the nodes; there are: one, two, distance");
 }
 
+/// What the activities of `selves` say: what they were given, how often their
+/// `main` ran, what they have set, and the first thread's name.
+const SELVES: &str = r#"
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+static RUNS: AtomicU32 = AtomicU32::new(0);
+fn main() {
+    let runs = RUNS.fetch_add(1, SeqCst) + 1;
+    assert_eq!(std::env::vars().count(), 0);
+    let word = std::env::args().nth(1).unwrap_or_default();
+    unsafe { std::env::set_var("WORD", &word) };
+    println!("{word} begins");
+    let time = if word == "first" { Duration::MAX } else { Duration::from_millis(100) };
+    std::thread::sleep(time);
+    let words: Vec<String> = std::env::args().collect();
+    println!("{words:?} {runs} {:?} {:?}", std::env::var("WORD"), std::thread::current().name());
+}
+"#;
+
+/// Runs of one binary on one node, one after the other and beside one another.
+#[test]
+fn what_a_process_has_to_itself_every_activity_has() {
+    let host = Host::new();
+    host.call(&["new", "selves"]).well();
+    fs::write(host.folder().join("selves/src/main.rs"), SELVES).unwrap();
+    call(&host, &["build", "./selves"]).well();
+    host.file("one.toml", "[clusters.a]\nnodes = 1\n[images]\nnode = \"selves/target/cyanea/selves\"\n");
+    host.call(&["up", "--detach", "one.toml"]).well();
+    let mut first = host.start(&["run", "selves", "first"]);
+    first.wait_for("first begins\n");
+    for word in ["second", "third"] {
+        let said = host.call(&["run", "selves", word, "b c"]).well();
+        let expected =
+            format!("{word} begins\n[\"selves\", {word:?}, \"b c\"] 1 Ok({word:?}) Some(\"main\")\n");
+        assert_eq!(said, expected);
+    }
+    first.signal(Signal::INT);
+    first.end();
+    let said = host.call(&["run", "--activities", "3", "selves", "both"]).well();
+    assert_eq!(said.matches("[\"selves\", \"both\"] 1 Ok(\"both\") Some(\"main\")\n").count(), 3, "{said}");
+    host.call(&["down"]).well();
+}
+
 /// A crate's settings are its own; the toolchain is that of the system's sources.
 #[test]
 fn a_crate_is_built_alike_wherever_the_caller_is() {
