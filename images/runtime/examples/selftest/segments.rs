@@ -73,6 +73,6 @@ fn take_turns(tag: u64, pages: usize, own: u64) {
             MANY[page * WORDS].fetch_add(tag, SeqCst);
         });
         *guard += 1;
-        TURN_CHANGED.notify_all();
+        TURN_CHANGED.notify_one();
     }
 }
