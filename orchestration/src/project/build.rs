@@ -53,7 +53,8 @@ fn one(tree: &Tree, package: &Package, binary: &Binary, more: &[OsString]) -> Re
         cargo.arg("--").args(BINARY);
     }
     cargo.env("CYANEA_GUEST_TARGET_DIR", &work);
-    // Optimized across crates, `std` could enter the binary's own `main` all the same.
+    // Optimized across crates, `std` could enter the binary's own `main` all the same, and the linker
+    // could not tell the statics of programs from the system's.
     cargo.env("CARGO_PROFILE_RELEASE_LTO", "false");
     if !cargo.status().map_err(|error| ProjectError::NoCompiler(error.to_string()))?.success() {
         return Err(ProjectError::Failed(name.clone()));

@@ -55,6 +55,11 @@ pub fn statics() {
     }
 }
 
+/// The address of a word of a page that nobody touches before.
+pub fn untouched() -> usize {
+    LARGE[PAGES / 2 * PAGE / 8 + 8].as_ptr() as usize
+}
+
 /// Takes every second turn, and waits for the other thread in between.
 fn take_turns(parity: u64, own: u64) {
     loop {

@@ -4,7 +4,7 @@
 //! told. [`ask`] counts up and interrupts those that run; when each of them has
 //! forgotten, the [`Call`] is answered. One that is asleep forgets when it wakes up,
 //! before it looks at anything else: it is not waited for. One that went to sleep
-//! with an activity's data segment before it is: its page tables may go.
+//! with an activity's data segment before it is waited for: those page tables may go.
 //!
 //! Two cores may wait at once, with interrupts off: whoever waits does for the
 //! other one what the interrupt would. So no [`super::critical::Locked`] is held

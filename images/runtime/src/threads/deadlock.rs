@@ -4,7 +4,8 @@
 //! Who could end such a wait?
 //! * No thread of the activity: none runs or is ready, and none waits for anything else.
 //! * None of another activity: each has statics of its own, and what a program
-//!   locks or waits at is there, on its heap or on its stacks.
+//!   locks or waits at is there, on its heap or on its stacks. Who waits at memory
+//!   that others share (the cluster's pool) is not counted.
 //! * None of the OS: it wakes a thread of an activity only out of a call, or to
 //!   end it.
 //! * No interrupt and no timer: those wake the OS.
