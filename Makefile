@@ -3,11 +3,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-CYANEA := target/release/cyanea
 MACHINE ?= machines/two-clusters.toml
 # What `make run` copies into the machine and counts; by default the source of
 # Rust's standard library, which the guest toolchain brought.
 INPUT ?=
+export MACHINE INPUT
+BUILD_IMAGES := scripts/guest build --release -p node -p utility --features node/image,utility/image
 
 .PHONY: help
 help: ## what there is to make
@@ -19,15 +20,17 @@ setup: ## install what this machine lacks (Debian; elsewhere: say what to instal
 
 .PHONY: images
 images: setup ## build what runs inside the VMs
-	@scripts/guest build --release -p node -p utility --features node/image,utility/image
+	@$(BUILD_IMAGES)
 
 .PHONY: host
 host: setup ## build the cyanea command
 	@cargo build --release -p launcher
 
 .PHONY: run
-run: images host ## boot a machine, do real work on it, check the answer
-	@scripts/run "$(MACHINE)" "$(INPUT)"
+run: host ## boot a machine, do real work on it, check the answer
+	@scripts/run --check "$$MACHINE" "$$INPUT"
+	@$(BUILD_IMAGES)
+	@scripts/run "$$MACHINE" "$$INPUT"
 
 .PHONY: check
 check: setup ## format, lints as errors, direction of dependencies

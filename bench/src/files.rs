@@ -7,6 +7,7 @@ use crate::report::median;
 use anyhow::{Context, Result, ensure};
 use kernel::membership::Utility;
 use kernel::protocol::tasks::Program;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// Bytes of the file.
@@ -31,7 +32,7 @@ pub fn files(bench: &mut Bench) -> Result<()> {
     let mut copied = Vec::new();
     for run in 0..RUNS {
         let start = Instant::now();
-        up.client.copy_in(&source, format!("/file{}", run % 2).as_bytes(), &|_| ())?;
+        up.client.copy_in(&source, format!("/file{}", run % 2).as_bytes(), &|_| ControlFlow::Continue(()))?;
         copied.push(FILE_BYTES as f64 / start.elapsed().as_secs_f64() / 1e6);
     }
     let output = up.run("throughput", &["/file0", &RUNS.to_string()])?;

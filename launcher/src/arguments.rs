@@ -19,6 +19,8 @@ pub enum Command {
     New(New),
     /// Make the node images of a crate's binaries
     Build(Build),
+    /// Say whether the machine that a file describes could be started here
+    Check(Check),
     /// Start the machine that a file describes
     Up(Up),
     /// Run a program on a machine, or a crate's program on one of its own
@@ -86,6 +88,18 @@ pub struct Build {
     /// What cargo is given as well
     #[arg(last = true, value_name = "ARGUMENT")]
     pub cargo: Vec<OsString>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cyanea check machines/two-clusters.toml
+
+Refuses what `up` would refuse: in the file, of this host (QEMU, memory, open files, ports that are
+to be forwarded), and images that the file names. Those that it does not name may yet be built.
+Nothing is started.")]
+pub struct Check {
+    /// The machine file
+    pub file: PathBuf,
 }
 
 #[derive(Args)]

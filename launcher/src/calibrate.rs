@@ -1,8 +1,9 @@
 //! `cyanea calibrate`, and what `up` does of it.
 
 use crate::arguments::{Calibrate, Target};
-use crate::client::{aligned, put, request};
-use anyhow::{Result, anyhow};
+use crate::client::{aligned, ask};
+use crate::output::put;
+use anyhow::Result;
 use orchestration::control::{Reply, Request};
 use orchestration::distance::{Calibrated, Calibration};
 
@@ -12,7 +13,7 @@ pub fn run(calibrate: &Calibrate) -> Result<u8> {
         true => serde_json::to_string_pretty(&calibration)? + "\n",
         false => table(&calibration),
     };
-    put(text.as_bytes());
+    put(text.as_bytes())?;
     Ok(0)
 }
 
@@ -22,13 +23,10 @@ pub fn at_start(machine: &str) -> Result<Calibration> {
 }
 
 fn calibration(target: &Target) -> Result<Calibration> {
-    let mut calibrated = None;
-    request(target, &Request::Calibrate, |reply| {
-        if let Reply::Calibrated(calibration) = reply {
-            calibrated = Some(calibration);
-        }
-    })?;
-    calibrated.ok_or_else(|| anyhow!("the machine said nothing of its distances"))
+    ask(target, &Request::Calibrate, |reply| match reply {
+        Reply::Calibrated(calibration) => Some(calibration),
+        _ => None,
+    })
 }
 
 /// A line for each distance.

@@ -1,7 +1,8 @@
 //! `cyanea ps --channels`: what has passed between the VMs.
 
 use crate::arguments::Ps;
-use crate::client::{aligned, put, request};
+use crate::client::{aligned, ask};
+use crate::output::put;
 use anyhow::Result;
 use orchestration::control::{ChannelStatus, Channels, Reply, Request};
 
@@ -12,15 +13,13 @@ const HEADER: [&str; 12] = [
 
 /// Shows it.
 pub fn show(ps: &Ps) -> Result<u8> {
-    let mut told = Channels::default();
-    let code = request(&ps.target, &Request::Channels, |reply| {
-        if let Reply::Channels(channels) = reply {
-            told = channels;
-        }
+    let told = ask(&ps.target, &Request::Channels, |reply| match reply {
+        Reply::Channels(channels) => Some(channels),
+        _ => None,
     })?;
     let text = if ps.json { serde_json::to_string_pretty(&told)? + "\n" } else { table(&told) };
-    put(text.as_bytes());
-    Ok(code)
+    put(text.as_bytes())?;
+    Ok(0)
 }
 
 /// Whether anything has happened at this end.

@@ -1,12 +1,13 @@
 //! The commands to a running machine.
 
 use crate::arguments::{Cp, Down, Heal, Kill, Logs, Ls, Partition, Ps, Run, Target};
+use crate::output::{complain, put, say};
 use crate::project;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use orchestration::control::{self, Client, Entry, Location, Reply, Request};
 use orchestration::machine::MachineStatus;
-use orchestration::machine_file::Size;
+use orchestration::machine_file::{Size, check_name};
 use orchestration::state_directory::StateDirectory;
 use orchestration::vm::console;
 use std::io::{self, Write};
@@ -14,22 +15,37 @@ use std::path::Path;
 
 /// Sends a request to the machine that is meant. Returns the command's exit
 /// code; a failure is an error.
-pub fn request(target: &Target, request: &Request, take: impl FnMut(Reply)) -> Result<u8> {
+pub fn request(target: &Target, request: &Request, take: impl FnMut(Reply) -> Result<()>) -> Result<u8> {
     let state = StateDirectory::locate()?;
-    let name = match &target.machine {
-        Some(name) => name.clone(),
+    let name = match target.given()? {
+        Some(name) => name.into(),
         None => only(state.running())?,
     };
     match Client::connect(&state.folder(&name))?.request(request, take)? {
         Reply::Failed { message } => bail!(message),
         Reply::Exited { code, message } => {
             if let Some(message) = message {
-                eprintln!("cyanea: {message}");
+                complain(format_args!("cyanea: {message}"));
             }
             Ok(code)
         }
         _ => Ok(0),
     }
+}
+
+/// Sends a request that one reply answers; what `pick` finds in that.
+pub fn ask<T>(target: &Target, wanted: &Request, pick: impl Fn(Reply) -> Option<T>) -> Result<T> {
+    let mut found = None;
+    request(target, wanted, |reply| {
+        found = pick(reply).or(found.take());
+        Ok(())
+    })?;
+    found.ok_or_else(|| anyhow!("the machine did not say what it was asked for"))
+}
+
+/// Sends a request that nothing answers but that it is done.
+fn order(target: &Target, wanted: &Request) -> Result<u8> {
+    request(target, wanted, |_| Ok(()))
 }
 
 /// The only machine that is up.
@@ -43,11 +59,19 @@ fn only(mut running: Vec<String>) -> Result<String> {
     }
 }
 
-/// Writes to standard output; if nobody reads on, the command is over.
-pub fn put(bytes: &[u8]) {
-    let mut out = io::stdout().lock();
-    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+impl Target {
+    /// The machine that is named, if one is.
+    ///
+    /// # Errors
+    /// One sentence, if no machine can be called so.
+    pub fn given(&self) -> Result<Option<&str>> {
+        let Some(name) = &self.machine else { return Ok(None) };
+        // An empty variable is none.
+        if name.is_empty() && std::env::var_os("CYANEA_MACHINE").is_some_and(|given| given.is_empty()) {
+            return Ok(None);
+        }
+        check_name("a machine", name).map_err(anyhow::Error::msg)?;
+        Ok(Some(name))
     }
 }
 
@@ -65,12 +89,15 @@ pub fn run(run: &Run) -> Result<u8> {
 
 /// Runs a program that the machine carries; its exit code.
 pub fn run_program(target: &Target, program: control::Run) -> Result<u8> {
-    request(target, &Request::Run(program), |reply| match reply {
-        Reply::Output { fd: 2, bytes, .. } => {
-            let _ = io::stderr().write_all(&bytes);
+    request(target, &Request::Run(program), |reply| {
+        match reply {
+            Reply::Output { fd: 2, bytes, .. } => {
+                let _ = io::stderr().write_all(&bytes);
+            }
+            Reply::Output { bytes, .. } => put(&bytes)?,
+            _ => {}
         }
-        Reply::Output { bytes, .. } => put(&bytes),
-        _ => {}
+        Ok(())
     })
 }
 
@@ -89,19 +116,21 @@ pub fn copy(cp: &Cp) -> Result<u8> {
     let style = ProgressStyle::with_template("{bar:24} {bytes}/{total_bytes} {bytes_per_sec}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let mut said = String::new();
-    let code = request(&cp.target, &Request::Copy { from, to }, |reply| match reply {
-        Reply::Progress { done, total } => {
-            bar.set_length(total);
-            bar.set_position(done);
+    let code = request(&cp.target, &Request::Copy { from, to }, |reply| {
+        match reply {
+            Reply::Progress { done, total } => {
+                bar.set_length(total);
+                bar.set_position(done);
+            }
+            Reply::Line(line) => said = line,
+            _ => {}
         }
-        Reply::Line(line) => said = line,
-        _ => {}
+        Ok(())
     });
     bar.finish_and_clear();
-    if code.is_ok() {
-        put(format!("{said}\n").as_bytes());
-    }
-    code
+    let code = code?;
+    say(said)?;
+    Ok(code)
 }
 
 /// One side of a copy. Paths on the host become absolute, for the launcher has
@@ -111,7 +140,12 @@ fn location(text: &str) -> Result<Location> {
         Some("") | None if text.trim_start_matches("host:").is_empty() => {
             bail!("{text:?} names no file; write a path in the machine, or host:PATH")
         }
-        Some(path) => Ok(Location::Host(std::path::absolute(Path::new(path))?)),
+        Some(path) => {
+            let path = std::path::absolute(Path::new(path));
+            Ok(Location::Host(
+                path.with_context(|| format!("{text} cannot be found from the current folder"))?,
+            ))
+        }
         None => Ok(Location::Machine(in_machine(text))),
     }
 }
@@ -123,15 +157,13 @@ fn in_machine(path: &str) -> String {
 
 pub fn list(ls: &Ls) -> Result<u8> {
     let path = in_machine(&ls.path);
-    let mut found = Vec::new();
-    let code = request(&ls.target, &Request::List { path }, |reply| {
-        if let Reply::Entries(entries) = reply {
-            found.extend(entries);
-        }
+    let mut found = ask(&ls.target, &Request::List { path }, |reply| match reply {
+        Reply::Entries(entries) => Some(entries),
+        _ => None,
     })?;
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    put(entries(&found, ls.json)?.as_bytes());
-    Ok(code)
+    put(entries(&found, ls.json)?.as_bytes())?;
+    Ok(0)
 }
 
 fn entries(found: &[Entry], json: bool) -> Result<String> {
@@ -140,28 +172,35 @@ fn entries(found: &[Entry], json: bool) -> Result<String> {
     }
     let line = |entry: &Entry| {
         let mark = match &entry.link {
-            Some(target) => format!(" -> {target}"),
+            Some(target) => format!(" -> {}", visible(target)),
             None if entry.directory => "/".into(),
             None => String::new(),
         };
-        format!("{:>12}  {}{mark}\n", entry.size, entry.name)
+        format!("{:>12}  {}{mark}\n", entry.size, visible(&entry.name))
     };
     Ok(found.iter().map(line).collect())
 }
 
+/// A name in one line, which does nothing to a terminal: programs may call files anything.
+fn visible(name: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    name.chars().map(shown).collect()
+}
+
 pub fn ps(ps: &Ps) -> Result<u8> {
-    let mut text = Ok(String::new());
-    let code = request(&ps.target, &Request::Ps, |reply| {
-        if let Reply::Machine(machine) = reply {
-            text = if ps.json {
-                serde_json::to_string_pretty(&machine).map(|text| text + "\n")
-            } else {
-                Ok(table(&machine))
-            };
-        }
+    let machine = ask(&ps.target, &Request::Ps, |reply| match reply {
+        Reply::Machine(machine) => Some(machine),
+        _ => None,
     })?;
-    put(text?.as_bytes());
-    Ok(code)
+    let text = if ps.json {
+        serde_json::to_string_pretty(&machine)?
+            + "
+"
+    } else {
+        table(&machine)
+    };
+    put(text.as_bytes())?;
+    Ok(0)
 }
 
 /// A line for each VM.
@@ -198,36 +237,36 @@ pub fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
 
 /// Of a machine that is named and not up: what its VMs wrote when it was.
 pub fn logs(logs: &Logs) -> Result<u8> {
-    if let Some(name) = &logs.target.machine {
+    if let Some(name) = logs.target.given()? {
         let folder = StateDirectory::locate()?.folder(name);
         let log = folder.logs().join(format!("{}.log", logs.vm));
-        if !folder.is_up() && log.is_file() {
-            put(console::read(&log).as_bytes());
+        let is_one = !logs.vm.contains('/') && log.is_file();
+        if is_one && !folder.is_up() {
+            put(console::read(&log).as_bytes())?;
             return Ok(0);
         }
     }
     let wanted = Request::Logs { vm: logs.vm.clone(), follow: logs.follow };
-    request(&logs.target, &wanted, |reply| {
-        if let Reply::Line(line) = reply {
-            put(format!("{line}\n").as_bytes());
-        }
+    request(&logs.target, &wanted, |reply| match reply {
+        Reply::Line(line) => say(line),
+        _ => Ok(()),
     })
 }
 
 pub fn kill(kill: &Kill) -> Result<u8> {
-    request(&kill.target, &Request::Kill { vm: kill.vm.clone() }, |_| {})
+    order(&kill.target, &Request::Kill { vm: kill.vm.clone() })
 }
 
 pub fn partition(Partition { clusters }: &Partition) -> Result<u8> {
-    request(&clusters.target, &Request::Partition { clusters: clusters.names() }, |_| {})
+    order(&clusters.target, &Request::Partition { clusters: clusters.names() })
 }
 
 pub fn heal(Heal { clusters }: &Heal) -> Result<u8> {
-    request(&clusters.target, &Request::Heal { clusters: clusters.names() }, |_| {})
+    order(&clusters.target, &Request::Heal { clusters: clusters.names() })
 }
 
 pub fn down(down: &Down) -> Result<u8> {
-    request(&down.target, &Request::Down, |_| {})
+    order(&down.target, &Request::Down)
 }
 
 #[cfg(test)]
@@ -241,6 +280,12 @@ mod tests {
         assert_eq!(none, "no machine is up; `cyanea up FILE` starts one");
         let several = only(vec!["a".into(), "b".into()]).unwrap_err().to_string();
         assert_eq!(several, "several machines are up (a, b); say which with --machine NAME");
+    }
+
+    #[test]
+    fn a_name_is_one_line_and_harmless() {
+        assert_eq!(visible("größe \"1\".txt"), "größe \"1\".txt");
+        assert_eq!(visible("a\nb\x1b[2J"), "a\\nb\\u{1b}[2J");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `cyanea ps --clocks`: what the VMs know of their clocks.
 
 use crate::arguments::Ps;
-use crate::client::{aligned, put, request};
+use crate::client::{aligned, ask};
+use crate::output::put;
 use anyhow::Result;
 use orchestration::control::{ClockStatus, Clocks, Reply, Request};
 
@@ -9,15 +10,13 @@ const HEADER: [&str; 7] = ["VM", "TIME", "UNCERTAINTY", "OFFSET", "FREQUENCY", "
 
 /// Shows it.
 pub fn show(ps: &Ps) -> Result<u8> {
-    let mut told = Clocks::default();
-    let code = request(&ps.target, &Request::Clocks, |reply| {
-        if let Reply::Clocks(clocks) = reply {
-            told = clocks;
-        }
+    let told = ask(&ps.target, &Request::Clocks, |reply| match reply {
+        Reply::Clocks(clocks) => Some(clocks),
+        _ => None,
     })?;
     let text = if ps.json { serde_json::to_string_pretty(&told)? + "\n" } else { table(&told) };
-    put(text.as_bytes());
-    Ok(code)
+    put(text.as_bytes())?;
+    Ok(0)
 }
 
 /// A line for each VM, and a sentence for each that is silent.

@@ -5,6 +5,7 @@
 //! however this one ends.
 
 use crate::arguments::Up;
+use crate::output::say;
 use crate::progress::{Report, Shown};
 use anyhow::{Context, Result, bail};
 use orchestration::machine::Progress;
@@ -17,7 +18,7 @@ use std::process::{Command, Stdio};
 pub fn start(up: &Up) -> Result<u8> {
     let executable = std::env::current_exe().context("cannot find this command's own file")?;
     let mut command = Command::new(executable);
-    command.arg("up").arg("--report").arg(&up.file);
+    command.args(["up", "--report"]);
     command.args(["--boot-timeout", &up.boot_timeout.to_string()]);
     if let Some(accelerator) = up.accel {
         command.args(["--accel", &accelerator.to_string()]);
@@ -31,6 +32,7 @@ pub fn start(up: &Up) -> Result<u8> {
     if up.no_wait {
         command.arg("--no-wait");
     }
+    command.arg("--").arg(&up.file);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     command.env("CYANEA_DETACHED_FROM", std::process::id().to_string());
     let mut child = command.spawn().context("cannot start the launcher that stays")?;
@@ -41,7 +43,7 @@ pub fn start(up: &Up) -> Result<u8> {
             Report::Step { done, total, what } => shown.step(done, total, &what),
             Report::Up(message) => {
                 shown.finish();
-                println!("{message}");
+                say(message)?;
                 return Ok(0);
             }
             Report::Failed(message) => {

@@ -2,6 +2,7 @@
 //! machines, and what to mend.
 
 use crate::arguments::Doctor;
+use crate::output::{put, say};
 use anyhow::Result;
 use orchestration::host::{self, Accelerator};
 use orchestration::image::Images;
@@ -40,12 +41,13 @@ impl Finding {
 pub fn run(doctor: &Doctor) -> Result<u8> {
     let findings = look(doctor);
     if doctor.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        say(serde_json::to_string_pretty(&findings)?)?;
     } else {
-        for finding in &findings {
+        let line = |finding: &Finding| {
             let mark = if finding.ok { "ok  " } else { "MEND" };
-            println!("{mark}  {:12} {}", finding.what, finding.found);
-        }
+            format!("{mark}  {:12} {}\n", finding.what, finding.found)
+        };
+        put(findings.iter().map(line).collect::<String>().as_bytes())?;
     }
     Ok(u8::from(findings.iter().any(|finding| !finding.ok)))
 }

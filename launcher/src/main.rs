@@ -2,14 +2,17 @@
 //!
 //! Exit codes: 0 fine, 1 failure, 2 usage; `run` ends with its program's code.
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod arguments;
 mod calibrate;
 mod channels;
+mod check;
 mod client;
 mod clocks;
 mod detach;
 mod doctor;
+mod output;
 mod progress;
 mod project;
 mod up;
@@ -22,8 +25,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match dispatch(arguments.command) {
         Ok(code) => ExitCode::from(code),
+        Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cyanea: {error:#}");
+            output::complain(format_args!("cyanea: {error:#}"));
             ExitCode::from(1)
         }
     }
@@ -33,6 +37,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::New(new) => project::create(&new),
         Command::Build(build) => project::build(&build),
+        Command::Check(check) => check::run(&check),
         Command::Up(up) if up.detach => detach::start(&up),
         Command::Up(up) => up::run(&up),
         Command::Run(run) => client::run(&run),

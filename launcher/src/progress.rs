@@ -1,5 +1,6 @@
 //! How a start goes, for a terminal, for a log, or for another process.
 
+use crate::output::complain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use orchestration::machine::Progress;
 use serde::{Deserialize, Serialize};
@@ -65,7 +66,7 @@ impl Progress for Shown {
             self.bar.set_message(what.to_owned());
         } else if self.last.get().elapsed() >= Duration::from_secs(1) {
             self.last.set(Instant::now());
-            eprintln!("{done} of {total} VMs ready ({what})");
+            complain(format_args!("{done} of {total} VMs ready ({what})"));
         }
     }
 }

@@ -3,15 +3,16 @@
 
 use crate::arguments::{Build, New, Target};
 use crate::client;
+use crate::output::{complain, say};
 use crate::progress::Shown;
 use crate::up::{bring_up, end_on_signals, report_deaths};
 use anyhow::{Result, bail};
 use orchestration::control;
-use orchestration::machine::{Machine, Options, StartError};
+use orchestration::machine::{Options, StartError};
 use orchestration::machine_file::MachineFile;
 use orchestration::project::{self, Package, Tree};
-use orchestration::session::{Interrupt, SessionError, Stop};
-use orchestration::state_directory::StateDirectory;
+use orchestration::session::{Interrupt, Session, SessionError, Stop};
+use orchestration::state_directory::{StateDirectory, own_name};
 use std::path::{Path, PathBuf};
 
 /// The machine of a crate that has no machine file.
@@ -23,7 +24,7 @@ pub fn create(new: &New) -> Result<u8> {
     project::create(&Tree::find()?, &new.folder)?;
     let folder = new.folder.display();
     let path = if new.folder.components().count() > 1 { format!("{folder}") } else { format!("./{folder}") };
-    println!("{folder}: a crate whose program runs on a machine: `cyanea run {path}`");
+    say(format_args!("{folder}: a crate whose program runs on a machine: `cyanea run {path}`"))?;
     Ok(0)
 }
 
@@ -31,7 +32,7 @@ pub fn build(build: &Build) -> Result<u8> {
     let tree = Tree::find()?;
     let package = Package::read(&tree, &build.folder)?;
     for built in project::build(&tree, &package, build.bin.as_deref(), &build.cargo)? {
-        println!("{}: {}", built.name, shown(&built.image).display());
+        say(format_args!("{}: {}", built.name, shown(&built.image).display()))?;
     }
     Ok(0)
 }
@@ -73,7 +74,8 @@ pub fn run(target: &Target, bin: Option<&str>, run: control::Run) -> Result<u8> 
     let file = machine(&package, package.image(binary))?;
     let state = StateDirectory::locate()?;
     let options = Options::new(state.folder(&file.name).logs());
-    Machine::check(&file, &options)?;
+    options.images.clone().for_machine(&file).check_utilities(&file)?;
+    Session::check(&file, &state, &options)?;
     project::build(&tree, &package, Some(&binary.name), &[])?;
     run_on_own_machine(&file, &state, options, control::Run { program: binary.name.clone(), ..run })
 }
@@ -94,14 +96,15 @@ fn run_on_own_machine(
         Ok(up) => up,
         Err(error) => {
             // A VM that did not boot says where its log is.
-            if !matches!(error, SessionError::Start(StartError::Boot(_))) {
+            let is_told = !interrupt.is_triggered();
+            if !(is_told && matches!(error, SessionError::Start(StartError::Boot(_)))) {
                 let _ = std::fs::remove_dir_all(folder.path());
             }
-            return if interrupt.is_triggered() { Ok(INTERRUPTED) } else { Err(error.into()) };
+            return if is_told { Err(error.into()) } else { Ok(INTERRUPTED) };
         }
     };
     if let Some(warning) = calibrated.strip_prefix("; ") {
-        eprintln!("{warning}");
+        complain(warning);
     }
     report_deaths(session.machine());
     let code = client::run_program(&Target { machine: Some(file.name.clone()) }, run);
@@ -114,7 +117,7 @@ fn run_on_own_machine(
 
 /// The crate's machine, with this image, under a name that nobody else has.
 fn machine(package: &Package, image: PathBuf) -> Result<MachineFile> {
-    let name = format!("run-{}", std::process::id());
+    let name = own_name();
     let file = match package.machine_file() {
         Some(path) => MachineFile::load(&path)?,
         None => MachineFile::parse(&package.manifest.with_file_name(project::MACHINE_FILE), MACHINE)?,

@@ -1,6 +1,7 @@
 //! `cyanea up`: a machine in the foreground, from its start to its end.
 
 use crate::arguments::Up;
+use crate::output::{complain, say};
 use crate::progress::{Report, Reporter, Shown};
 use anyhow::Result;
 use orchestration::client::Client;
@@ -40,12 +41,13 @@ pub fn run(up: &Up) -> Result<u8> {
     if up.report {
         crate::detach::let_go(&message)?;
     } else {
-        println!("{message}");
+        // If nobody reads it, the machine is up all the same.
+        let _ = say(&message);
         report_deaths(session.machine());
     }
     let stop = session.wait();
     if matches!(stop, Stop::Interrupted) && !up.report {
-        eprintln!("{}: ending", session.machine().file().name);
+        complain(format_args!("{}: ending", session.machine().file().name));
     }
     session.end(stop);
     Ok(0)
@@ -113,16 +115,26 @@ fn calibrate(file: &MachineFile, progress: &dyn Progress) -> String {
     }
 }
 
-/// Ctrl-C, SIGTERM and a closed terminal end the machine; a second one while
-/// it is ending changes nothing, for ending takes no time to speak of.
+/// Ctrl-C, SIGTERM and a closed terminal (unless that was to be ignored) end the
+/// machine; a second one while it is ending changes nothing, for ending takes no
+/// time to speak of.
 pub fn end_on_signals(interrupt: Interrupt) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let hang_up = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hang_up))?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in signals.forever() {
             interrupt.trigger();
         }
     })?;
     Ok(())
+}
+
+/// Whether whoever called this command wants it to ignore a signal, as nohup does.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 != 0)
 }
 
 /// Says which VMs die, with the last they wrote, and which are back.
@@ -134,11 +146,12 @@ pub fn report_deaths(machine: &Machine) {
                 Event::Died { death: Death::MachineEnded, .. } => {}
                 Event::Died { peer, death, last_lines, restarts, .. } => {
                     let next = if restarts { "; it starts again" } else { "" };
-                    eprintln!("{} {death}{next}", membership.name(peer));
-                    last_lines.iter().for_each(|line| eprintln!("  {line}"));
+                    complain(format_args!("{} {death}{next}", membership.name(peer)));
+                    last_lines.iter().for_each(|line| complain(format_args!("  {line}")));
                 }
                 Event::Ready { peer, generation } => {
-                    eprintln!("{} is ready again (generation {generation})", membership.name(peer));
+                    let name = membership.name(peer);
+                    complain(format_args!("{name} is ready again (generation {generation})"));
                 }
                 _ => {}
             }

@@ -43,6 +43,16 @@ impl Bench {
         command
     }
 
+    /// The same, after a shell has done something.
+    fn command_after(&self, before: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(&[]);
+        let program = std::mem::replace(&mut command, Command::new("sh"));
+        command.args(["-c", &format!("{before} && exec \"$0\" \"$@\"")]).arg(program.get_program());
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
@@ -127,6 +137,28 @@ fn ctrl_c_and_sigterm_end_a_machine_cleanly() {
         let folder = bench.folder.path().join("state/small");
         assert!(!folder.join("control.sock").exists() && !folder.join("machine.json").exists());
         assert!(folder.join("logs/node-a0.log").exists());
+    }
+}
+
+#[test]
+fn a_closed_terminal_ends_a_machine_but_not_under_nohup() {
+    for ignored in [false, true] {
+        let bench = Bench::new();
+        let before = if ignored { "trap '' HUP" } else { "true" };
+        let mut command = bench.command_after(before, &["up", "--no-wait", "small.toml"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let launcher = Foreground(Some(command.spawn().unwrap()));
+        wait_until("the machine answers", || bench.run(&["ps"]).status.success());
+        let id = launcher.0.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+        // Hanging up is signal 1.
+        assert_eq!(u64::from_str_radix(mask, 16).unwrap() & 1 != 0, ignored);
+        launcher.signal(Signal::HUP);
+        if ignored {
+            launcher.signal(Signal::TERM);
+        }
+        assert_eq!(launcher.output().status.code(), Some(0));
     }
 }
 
@@ -275,8 +307,160 @@ fn mistakes_are_one_sentence() {
         bench.command(&["up", "small.toml"]).env("CYANEA_QEMU", "/nonexistent/qemu").output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.starts_with("cyanea: /nonexistent/qemu was not found; install QEMU 7.2 or newer"), "{text}");
+    let flags = fs::read_to_string("/proc/cpuinfo").unwrap();
+    if !flags.split_whitespace().any(|flag| matches!(flag, "vmx" | "svm")) {
+        let refused = bench.fails(&["up", "--accel", "kvm", "small.toml"]);
+        assert!(refused.starts_with("cyanea: KVM does not work on this host: "), "{refused}");
+    }
     assert_eq!(bench.run(&["up"]).status.code(), Some(2));
     assert_eq!(bench.run(&["fly"]).status.code(), Some(2));
+}
+
+/// Writes a machine file like the usual one with these lines more.
+fn with_more(bench: &Bench, lines: &str) {
+    let text = fs::read_to_string(bench.machine("more")).unwrap();
+    fs::write(bench.folder.path().join("more.toml"), text + lines).unwrap();
+}
+
+/// A folder whose path is too long for a socket's.
+fn deep(bench: &Bench) -> PathBuf {
+    bench.folder.path().join("x".repeat(100))
+}
+
+#[test]
+fn a_check_refuses_what_a_start_would_and_starts_nothing() {
+    let bench = Bench::new();
+    assert_eq!(bench.says(&["check", "small.toml"]), "small: 5 VMs, which this host can run\n");
+    // Images that are yet to be built are none of its business, those that the file names are.
+    let images = bench.folder.path().join("images");
+    fs::rename(&images, bench.folder.path().join("elsewhere")).unwrap();
+    bench.says(&["check", "small.toml"]);
+    with_more(&bench, "[images]\nutility = \"small.toml\"\n");
+    assert!(bench.fails(&["check", "more.toml"]).contains("small.toml is no ELF file; "));
+    fs::rename(bench.folder.path().join("elsewhere"), &images).unwrap();
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for (lines, expected) in [
+        (
+            format!("[vm.net]\nforward = [\"{port}:80\"]\n"),
+            "end what has this port, or forward another one\n",
+        ),
+        (
+            "[vm.net]\nforward = [\"1234:80\"]\naddress = \"192.0.2.1\"\n".into(),
+            "write an address of this host as [vm.net] address\n",
+        ),
+    ] {
+        with_more(&bench, &lines);
+        for verb in ["check", "up"] {
+            let sentence = bench.fails(&[verb, "more.toml"]);
+            assert!(sentence.ends_with(expected), "{sentence}");
+        }
+    }
+    // None of these was found out after VMs had been started.
+    assert!(!bench.folder.path().join("state/more/logs").exists());
+    // Nor does a start that is refused take away what an earlier machine said.
+    bench.says(&["up", "--detach", "--no-wait", "small.toml"]);
+    bench.says(&["down"]);
+    fs::rename(&images, bench.folder.path().join("elsewhere")).unwrap();
+    assert!(bench.fails(&["up", "small.toml"]).contains("there is no node image at "));
+    assert!(
+        bench
+            .says(&["logs", "--machine", "small", "node-a0"])
+            .ends_with("-- node-a0 ended with the machine\n")
+    );
+}
+
+#[test]
+fn a_state_folder_that_will_not_do_is_said_before_anything_starts() {
+    let bench = Bench::new();
+    let qemu = fake_qemu(bench.folder.path(), "9.0.0", "echo >> started");
+    for verb in ["check", "up"] {
+        let mut command = bench.command(&[verb, "small.toml"]);
+        let output = command.env("CYANEA_STATE", deep(&bench)).env("CYANEA_QEMU", &qemu).output().unwrap();
+        let sentence = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(sentence.starts_with("cyanea: the control socket /"), "{sentence}");
+        assert!(sentence.ends_with("set CYANEA_STATE to a folder with a shorter path\n"), "{sentence}");
+    }
+    assert!(!bench.folder.path().join("started").exists());
+    assert!(deep(&bench).read_dir().unwrap().next().is_none());
+}
+
+#[test]
+fn files_that_are_too_many_are_said_before_anything_starts() {
+    let bench = Bench::new();
+    let limited = |verb: &str| {
+        let mut command = bench.command_after("ulimit -n 150", &[verb, "small.toml"]);
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    let sentence = "cyanea: this machine needs 204 open files, the limit of this process is 150; \
+                    raise it with \"ulimit -n 204\"\n";
+    assert_eq!([limited("check"), limited("up")], [sentence, sentence]);
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_or_that_is_full_is_no_panic() {
+    let bench = Bench::new();
+    let with = |words: &[&str], out: Stdio| {
+        let output = bench.command(words).stdout(out).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let closed = || std::io::pipe().unwrap().1;
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let sentence = "cyanea: standard output cannot be written: No space left on device (os error 28)\n";
+    for words in
+        [&["check", "small.toml"][..], &["new", "hello"], &["up", "--detach", "--no-wait", "small.toml"]]
+    {
+        assert_eq!(with(words, closed().into()), (Some(0), String::new()), "{words:?}");
+        let _ = fs::remove_dir_all(bench.folder.path().join("hello"));
+        bench.run(&["down"]);
+        assert_eq!(with(words, full().into()), (Some(1), sentence.into()), "{words:?}");
+        bench.run(&["down"]);
+    }
+    let _machine = bench.up("small");
+    for words in [&["ps"][..], &["ps", "--json"], &["logs", "node-a0"], &["logs", "--follow", "node-a0"]] {
+        wait_until("the node has said something", || bench.says(&["logs", "node-a0"]) == "node here\n");
+        assert_eq!(with(words, closed().into()), (Some(0), String::new()), "{words:?}");
+        assert_eq!(with(words, full().into()), (Some(1), sentence.into()), "{words:?}");
+    }
+}
+
+#[test]
+fn a_machine_in_the_foreground_goes_on_when_nobody_reads_what_it_says() {
+    let bench = Bench::new();
+    let file = bench.machine("quiet");
+    let mut command = bench.command(&["up", "--no-wait", file.to_str().unwrap()]);
+    let pipes = [std::io::pipe().unwrap().1, std::io::pipe().unwrap().1];
+    let [out, err] = pipes.map(Stdio::from);
+    let launcher = Foreground(Some(command.stdout(out).stderr(err).spawn().unwrap()));
+    wait_until("the machine answers", || bench.run(&["ps", "--machine", "quiet"]).status.success());
+    bench.says(&["kill", "files-a1"]);
+    bench.says(&["kill", "files-a0"]);
+    let processes = bench.processes("quiet");
+    launcher.signal(Signal::TERM);
+    assert_eq!(launcher.output().status.code(), Some(0));
+    assert!(processes.len() == 3 && all_gone(&processes));
+}
+
+#[test]
+fn names_that_no_machine_has_reach_nothing() {
+    let bench = Bench::new();
+    let _machine = bench.up("small");
+    for name in ["", "../state/small", "/", "a b", &"x".repeat(300)] {
+        let sentence = bench.fails(&["ps", "--machine", name]);
+        assert!(sentence.starts_with("cyanea: a machine cannot be called "), "{sentence}");
+    }
+    // A variable that is empty is none.
+    let output = bench.command(&["ps"]).env("CYANEA_MACHINE", "").output().unwrap();
+    assert!(output.status.success());
+    bench.says(&["down"]);
+    let sentence = bench.fails(&["logs", "--machine", "small", "../logs/node-a0"]);
+    assert_eq!(sentence, "cyanea: no machine called small is up; `cyanea up FILE` starts one\n");
+    // A file may be called like an option.
+    fs::copy(bench.folder.path().join("small.toml"), bench.folder.path().join("-x.toml")).unwrap();
+    bench.says(&["up", "--detach", "--no-wait", "--", "-x.toml"]);
+    bench.says(&["down"]);
 }
 
 #[test]

@@ -51,6 +51,26 @@ impl Accelerator {
         Self::choose_from(&processors, device.map(drop))
     }
 
+    /// Refuses one that does not work here; `chosen` is what [`Self::choose`] says.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check_with(self, chosen: (Self, String)) -> Result<(), AcceleratorError> {
+        match (self, chosen) {
+            (Self::Kvm, (Self::Tcg, why)) => Err(AcceleratorError(why)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses one that does not work here.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(self) -> Result<(), AcceleratorError> {
+        // The list of processors is long on large hosts, and TCG works everywhere.
+        if self == Self::Tcg { Ok(()) } else { self.check_with(Self::choose()) }
+    }
+
     /// The device node alone says nothing: a host may have it without hardware
     /// virtualisation, and then VMs stop at the first vector instruction.
     fn choose_from(processors: &str, device: io::Result<()>) -> (Self, String) {
@@ -64,6 +84,11 @@ impl Accelerator {
         }
     }
 }
+
+/// KVM does not work here.
+#[derive(Debug, thiserror::Error)]
+#[error("KVM does not work on this host: {0}; leave --accel away, or write --accel tcg")]
+pub struct AcceleratorError(String);
 
 /// A version of QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,7 +189,16 @@ mod tests {
         assert_eq!(Accelerator::choose_from(with, Ok(())).0, Accelerator::Kvm);
         let refused = io::Error::from(io::ErrorKind::PermissionDenied);
         assert_eq!(Accelerator::choose_from(with, Err(refused)).0, Accelerator::Tcg);
-        assert_eq!(Accelerator::choose_from("flags : fpu sse\n", Ok(())).0, Accelerator::Tcg);
+        let without = || Accelerator::choose_from("flags : fpu sse\n", Ok(()));
+        assert_eq!(without().0, Accelerator::Tcg);
+        let refused = Accelerator::Kvm.check_with(without()).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "KVM does not work on this host: the processor has neither the vmx nor the svm flag; \
+             leave --accel away, or write --accel tcg"
+        );
+        Accelerator::Tcg.check_with(without()).unwrap();
+        Accelerator::Kvm.check_with(Accelerator::choose_from(with, Ok(()))).unwrap();
     }
 
     #[test]

@@ -25,7 +25,7 @@ const BELOW_SOURCES: &str = "target/guest/x86_64-unknown-hermit/release";
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// It is not there.
-    #[error("there is no {kind} image at {}; build the images with `make images`, one of your own with `cyanea build`, or name their folder with --images", path.display())]
+    #[error("there is no {kind} image at {}; build the images with `make images`, one of your own with `cyanea build`, or name their folder with --images or CYANEA_IMAGES", path.display())]
     Missing {
         /// `node` or `utility`.
         kind: &'static str,
@@ -133,6 +133,17 @@ impl Images {
     pub fn check_for(&self, file: &MachineFile) -> Result<(), ImageError> {
         fits("node", &self.node, file)?;
         self.check_utilities(file)
+    }
+
+    /// Refuses those that the machine file names, if they will not do. The others may yet be built.
+    pub fn check_named(&self, file: &MachineFile) -> Result<(), ImageError> {
+        if file.node_image.is_some() {
+            fits("node", &self.node, file)?;
+        }
+        if file.utility_image.is_some() {
+            fits("utility", &self.utility, file)?;
+        }
+        Ok(())
     }
 
     /// Refuses what its activities of utilities cannot boot.

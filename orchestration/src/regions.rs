@@ -132,10 +132,18 @@ pub struct Regions {
 }
 
 impl Regions {
+    /// Whether there can be so many regions.
+    ///
+    /// # Errors
+    /// [`RegionError::TooManyFiles`].
+    pub fn check(file: &MachineFile) -> Result<(), RegionError> {
+        provide_descriptors(file.vms.len() as u64 + 1, file.clusters.len() as u64)
+    }
+
     /// Makes and formats all regions of the machine.
     pub fn new(file: &MachineFile) -> Result<Self, RegionError> {
         let peers = file.vms.len() as u16 + 1;
-        provide_descriptors(u64::from(peers))?;
+        Self::check(file)?;
         let generation = draw_generation()?;
         let (control, membership) = control(file, generation)?;
         let description = membership.description().clone();
@@ -281,11 +289,11 @@ pub fn random() -> io::Result<u64> {
 }
 
 /// Raises the limit of open files as far as this machine needs.
-fn provide_descriptors(peers: u64) -> Result<(), RegionError> {
+fn provide_descriptors(peers: u64, clusters: u64) -> Result<(), RegionError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    // Pairs; per VM its bell's memory, bell, socket, log, process, two pipes and
-    // the two ends of its port; and some for everything else.
-    let needed = peers * (peers - 1) / 2 + 10 * peers + 128;
+    // Pairs; pools; per VM its bell's memory, bell, socket, log, process, two pipes
+    // and the two ends of its port; and some for everything else.
+    let needed = peers * (peers - 1) / 2 + clusters + 10 * peers + 128;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());

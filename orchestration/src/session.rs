@@ -5,6 +5,7 @@ use crate::machine::{Event, Machine, Options, Progress, StartError};
 use crate::machine_file::MachineFile;
 use crate::state_directory::{Lock, MachineFolder, StateDirectory, StateError};
 use std::io;
+use std::os::unix::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -93,6 +94,17 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether a machine could be brought up, as far as that can be seen before
+    /// its images are there. Nothing is started, and nothing is left of it.
+    ///
+    /// # Errors
+    /// What [`Session::start`] would refuse.
+    pub fn check(file: &MachineFile, state: &StateDirectory, options: &Options) -> Result<(), SessionError> {
+        check_socket(&state.folder(&file.name))?;
+        state.probe()?;
+        Ok(Machine::check(file, options)?)
+    }
+
     /// Brings a machine up under its name in `state`. `options` gets the folder
     /// for logs. `attach` starts the client on the launcher's rings and returns
     /// what serves commands; `interrupt` ends it all, even while it starts.
@@ -105,6 +117,8 @@ impl Session {
         attach: impl FnOnce(&Machine) -> io::Result<Arc<dyn Services>>,
     ) -> Result<Self, SessionError> {
         let folder = state.folder(&file.name);
+        check_socket(&folder)?;
+        state.sweep();
         let lock = folder.lock()?;
         options.logs = folder.logs();
         let (sender, stops) = channel();
@@ -180,6 +194,15 @@ impl Session {
         }
         let _ = std::fs::remove_file(self.folder.status());
         self.lock = None;
+    }
+}
+
+/// Whether a socket can have the path that the control socket would have.
+fn check_socket(folder: &MachineFolder) -> Result<(), SessionError> {
+    let path = folder.socket();
+    match SocketAddr::from_pathname(&path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(SessionError::Socket { path, error }),
     }
 }
 

@@ -12,11 +12,15 @@
 //! The lock alone decides whether a machine of this name runs: the kernel drops
 //! it however the launcher ends, so nothing stale blocks the next start. Asking
 //! who runs never takes the lock, so it cannot disturb a start.
+//!
+//! A machine that one process has for itself is called `run-N` after it. Nobody
+//! asks for what such a machine left: the next start removes its folder.
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
@@ -51,6 +55,14 @@ pub enum StateError {
     },
 }
 
+/// What names of machines begin with that one process has for itself.
+const OWN: &str = "run-";
+
+/// The name of this process's own machine.
+pub fn own_name() -> String {
+    format!("{OWN}{}", std::process::id())
+}
+
 /// The folder of all machines of this user.
 #[derive(Clone, Debug)]
 pub struct StateDirectory {
@@ -73,8 +85,11 @@ impl StateDirectory {
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(unusable)?;
         // Looked at through a descriptor that follows no link put in its place.
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let descriptor: OwnedFd =
-            rustix::fs::open(root, flags, Mode::empty()).map_err(|error| unusable(error.into()))?;
+        let open = rustix::fs::open(root, flags, Mode::empty());
+        let descriptor: OwnedFd = open.map_err(|error| match root.is_symlink() {
+            true => unusable(io::Error::other("it is a symbolic link")),
+            false => unusable(error.into()),
+        })?;
         let status = fstat(descriptor).map_err(|error| unusable(error.into()))?;
         if status.st_uid != geteuid().as_raw() {
             return Err(StateError::Foreign(root.to_owned()));
@@ -86,6 +101,19 @@ impl StateDirectory {
         Ok(Self { root })
     }
 
+    /// Whether a machine's folder could be made and written now: makes one, of a
+    /// name that no machine has, and removes it.
+    ///
+    /// # Errors
+    /// [`StateError::Unusable`].
+    pub fn probe(&self) -> Result<(), StateError> {
+        let folder = self.root.join(format!(".probe-{}", std::process::id()));
+        let tried = DirBuilder::new().mode(0o700).create(&folder);
+        let tried = tried.and_then(|()| fs::write(folder.join("lock"), "probe"));
+        let _ = fs::remove_dir_all(&folder);
+        tried.map_err(|error| StateError::Unusable { path: self.root.clone(), error })
+    }
+
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
@@ -94,6 +122,20 @@ impl StateDirectory {
     /// The folder of the machine of this name, there or not.
     pub fn folder(&self, name: &str) -> MachineFolder {
         MachineFolder { name: name.into(), path: self.root.join(name) }
+    }
+
+    /// Removes what machines of processes left that are gone, however they ended.
+    pub fn sweep(&self) {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
+            let process = name.strip_prefix(OWN).and_then(|id| id.parse::<u32>().ok());
+            let is_left = process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists());
+            let folder = self.folder(&name);
+            // A launcher of another process may run it.
+            if is_left && folder.take().is_ok_and(|taken| taken.is_some()) {
+                let _ = fs::remove_dir_all(folder.path());
+            }
+        }
     }
 
     /// Names of the machines that are up.
@@ -150,31 +192,35 @@ impl MachineFolder {
         UnixStream::connect(self.socket()).is_ok()
     }
 
-    /// Takes the folder for a machine that is about to start, with logs gone
-    /// that an earlier one of this name left.
+    /// Takes the folder for a machine that is about to start. The logs that an
+    /// earlier one of this name left stay until it does.
     pub fn lock(&self) -> Result<Lock, StateError> {
         let unusable = |error| StateError::Unusable { path: self.path.clone(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(unusable)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(self.path.join("lock")).map_err(unusable)?;
-        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            if error != rustix::io::Errno::WOULDBLOCK {
-                return Err(unusable(error.into()));
-            }
-            let mut launcher = String::new();
-            let known = file.read_to_string(&mut launcher).is_ok() && !launcher.trim().is_empty();
+        let Some(mut file) = self.take().map_err(unusable)? else {
+            let launcher = fs::read_to_string(self.path.join("lock")).unwrap_or_default();
+            let known = !launcher.trim().is_empty();
             let launcher =
                 if known { format!(" (launcher: process {})", launcher.trim()) } else { String::new() };
             return Err(StateError::Running { name: self.name.clone(), launcher });
-        }
+        };
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(unusable)?;
         let _ = fs::remove_file(self.socket());
         let _ = fs::remove_file(self.status());
-        let _ = fs::remove_dir_all(self.logs());
-        DirBuilder::new().mode(0o700).create(self.logs()).map_err(unusable)?;
         Ok(Lock { _file: file })
+    }
+
+    /// Its lock file, held as long as that is open; `None` if somebody else holds it.
+    fn take(&self) -> io::Result<Option<File>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(self.path.join("lock"))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes `machine.json`, so that a reader sees the old one or the new one.
@@ -219,7 +265,7 @@ mod tests {
         drop(UnixListener::bind(folder.socket()).unwrap());
         assert_eq!(state.running(), [""; 0]);
         let _lock = folder.lock().unwrap();
-        assert!(!folder.socket().exists() && !folder.logs().join("node-a0.log").exists());
+        assert!(!folder.socket().exists() && folder.logs().join("node-a0.log").exists());
         let _socket = UnixListener::bind(folder.socket()).unwrap();
         assert_eq!(state.running(), ["m"]);
     }
@@ -233,6 +279,38 @@ mod tests {
         assert!(matches!(StateDirectory::at(&path), Err(StateError::Open(_))));
         let link = root.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(StateDirectory::at(&link), Err(StateError::Unusable { .. })));
+        let sentence = StateDirectory::at(&link).unwrap_err().to_string();
+        assert!(
+            sentence
+                .ends_with("cannot be used: it is a symbolic link; set CYANEA_STATE to a folder of yours")
+        );
+    }
+
+    #[test]
+    fn a_probe_tells_whether_a_machine_could_be_kept_and_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let state = StateDirectory::at(&root.path().join("state")).unwrap();
+        state.probe().unwrap();
+        assert!(state.root().read_dir().unwrap().next().is_none());
+        fs::remove_dir(state.root()).unwrap();
+        assert!(matches!(state.probe(), Err(StateError::Unusable { .. })));
+    }
+
+    #[test]
+    fn what_a_machine_of_a_process_left_is_swept_when_both_are_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let state = StateDirectory::at(&root.path().join("state")).unwrap();
+        // No process has a number as large as this one.
+        let (left, runs, own) = ("run-4194305", "run-4194306", own_name());
+        for name in [left, runs, &own, "run-x", "other"] {
+            drop(state.folder(name).lock().unwrap());
+        }
+        let held = state.folder(runs).lock().unwrap();
+        state.sweep();
+        let there = |name: &str| state.folder(name).path().exists();
+        assert!(!there(left) && there(runs) && there(&own) && there("run-x") && there("other"));
+        drop(held);
+        state.sweep();
+        assert!(!there(runs));
     }
 }

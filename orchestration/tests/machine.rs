@@ -51,6 +51,15 @@ fn processes(machine: &Machine) -> Vec<u32> {
 }
 
 #[test]
+fn a_machine_that_is_ended_before_it_has_vms_says_just_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let interrupted = |_: &Machine| Err::<(), _>(std::io::ErrorKind::Interrupted.into());
+    let started = Machine::start(&file(SMALL), options(folder.path()), &(), interrupted);
+    let sentence = started.map(drop).unwrap_err().to_string();
+    assert_eq!(sentence, "the machine was ended while it was starting");
+}
+
+#[test]
 fn a_machine_boots_and_ends_without_a_trace() {
     let (_folder, machine) = start(SMALL, |_, _| {});
     let machine = machine.unwrap();

@@ -31,7 +31,7 @@ const STD: [&str; 18] = [
     "unwind",
 ];
 /// Statics of `std` that are an activity's own, as their mangled names have them.
-const OF_AN_ACTIVITY: [&str; 8] = [
+const OF_AN_ACTIVITY: [&str; 11] = [
     "3std2io5stdio6STDOUT",
     "3std2io5stdio6stderr8INSTANCE",
     "3std3sys3env",
@@ -39,6 +39,9 @@ const OF_AN_ACTIVITY: [&str; 8] = [
     "3std3sys9backtrace4lock4LOCK",
     "3std5panic14SHOULD_CAPTURE",
     "3std9panicking4HOOK",
+    "12default_hook011FIRST_PANIC",
+    "24default_alloc_error_hook18PREV_ALLOC_FAILURE",
+    "15spawn_unchecked03MIN",
     "3std6thread11main_thread4MAIN",
 ];
 /// Statics that all activities of a node share: what numbers threads, what the OS is told of.

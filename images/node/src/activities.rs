@@ -23,6 +23,7 @@ use kernel::pipe::Pipes;
 use kernel::protocol::fault::{Kind, Report};
 use kernel::protocol::tasks::{End, TaskForceId};
 use kernel::protocol::{encode, node, tasks};
+use runtime::thread::within_call;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,6 +33,9 @@ const REMEMBERED: usize = 4096;
 /// Bytes of stack of an activity's first thread, as a `main` has on Linux. Only
 /// what is touched takes memory.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// What threads carry whose activity has ended.
+pub const OVER: u64 = u64::MAX;
 
 /// The activities on this node.
 pub struct Activities {
@@ -121,7 +125,7 @@ impl Activities {
                 return;
             }
             let code = (program.main)();
-            activities.ended(&running, End::Exited(code), None);
+            within_call(|| activities.ended(&running, End::Exited(code), None));
         });
         if let Err(error) = started {
             let text = format!("{}: no thread for the activity: {error}\n", program.name);
@@ -141,12 +145,12 @@ impl Activities {
         });
     }
 
-    /// What an activity's thread does last: its end becomes known, with what
-    /// led to it if that was a fault.
+    /// What an activity's thread does last, within a call: the end becomes known,
+    /// with what led to it if that was a fault.
     pub fn ended(&self, activity: &Activity, end: End, fault: Option<Report>) {
         let is_first = activity.is_first_to_end();
-        // From here on `stop` does not end this thread.
-        runtime::thread::set_activity(0);
+        // Nobody is told of what is left to it (destructors of thread-locals), and nobody ends it.
+        runtime::thread::set_activity(OVER);
         if is_first {
             if let Some(report) = fault {
                 faults::log(activity, &report);
@@ -162,9 +166,8 @@ impl Activities {
         }
     }
 
-    /// Ends an activity from outside. Its threads end at their next call or
-    /// wait; that it has ended is reported without waiting for them, for one
-    /// that only computes takes a while.
+    /// Ends an activity from outside. That it has ended is reported without
+    /// waiting for its threads.
     pub fn stop(self: &Arc<Self>, activity: Arc<Activity>) {
         if !activity.is_first_to_end() {
             return;

@@ -95,7 +95,7 @@ impl Activity {
         !self.ended.swap(true, Ordering::AcqRel)
     }
 
-    /// Asks it to end: its threads notice at their next call or wait.
+    /// Asks it to end: whoever waits in a call for it notices.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.changed.wake_all();

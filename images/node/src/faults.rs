@@ -20,8 +20,11 @@ thread_local! {
     static LACKING: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
+/// A panic hook.
+type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
 /// What `std` does by itself when a thread panics, and when an allocation fails.
-static PANICKED: OnceLock<Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>> = OnceLock::new();
+static PANICKED: OnceLock<Hook> = OnceLock::new();
 static BEFORE: OnceLock<fn(Layout)> = OnceLock::new();
 
 /// Listens to what `std` says before it aborts.

@@ -48,6 +48,9 @@ const BUILT_IN: &[Program] = &[program!(distance)];
 
 /// What a node image's `main` does: joins the machine, and runs the activities
 /// that `tasks` places here, until the machine ends.
+///
+/// Every activity begins with a copy of the programs' statics as they are now:
+/// what a `main` has put there before must own nothing, on the heap or else.
 pub fn main(programs: &[Program]) -> ! {
     let messenger = vm::join();
     let descriptors = Arc::new(Descriptors::default());
@@ -72,10 +75,13 @@ pub fn main(programs: &[Program]) -> ! {
 /// away with it there; the activity of the thread that calls it here is none.
 fn do_not_gather_output() {
     let others = runtime::thread::count();
-    std::thread::spawn(|| {
-        runtime::thread::set_activity(u64::MAX);
+    // The stack that `std` would choose it would remember, also for activities.
+    let thread = std::thread::Builder::new().stack_size(64 * 1024);
+    let started = thread.spawn(|| {
+        runtime::thread::set_activity(activities::OVER);
         std::process::exit(0)
     });
+    drop(started.expect("there is memory at boot"));
     while runtime::thread::count() > others {
         std::thread::yield_now();
     }

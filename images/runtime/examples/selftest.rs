@@ -21,6 +21,8 @@ mod abi;
 mod cores;
 #[path = "selftest/faults.rs"]
 mod faults;
+#[path = "selftest/segments.rs"]
+mod segments;
 #[path = "selftest/system.rs"]
 mod system;
 
@@ -111,7 +113,7 @@ fn exhaust() {
 
 fn check_everything() {
     type Check = (&'static str, fn());
-    let checks: [Check; 38] = [
+    let checks: [Check; 39] = [
         ("collections and numbers", collections),
         ("routines that copy", routines),
         ("allocation", allocation),
@@ -137,6 +139,7 @@ fn check_everything() {
         ("timers of all cores", cores::timers),
         ("threads come and go on all cores", cores::storm),
         ("cancelled on all cores", cores::cancelling),
+        ("segments of activities", segments::segments),
         ("numbers move", cores::numbers),
         ("urgency on all cores", cores::urgency),
         ("all cores allocate", cores::contention),

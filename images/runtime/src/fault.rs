@@ -20,9 +20,9 @@ use crate::memory::{is_routine, paging};
 use crate::processor::critical;
 use crate::processor::traps::{self, FloatState, TrapFrame};
 use crate::system;
+use crate::threads::scheduler;
 use crate::threads::stack::Stack;
 use crate::threads::thread::{Own, ThreadId};
-use crate::threads::{deadlock, scheduler};
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::Ordering::Relaxed;
@@ -93,6 +93,8 @@ pub(crate) fn is_activitys() -> bool {
 /// another stack. Its own may be full, and others of the activity use what lies
 /// on it. Returns if there is no memory for a stack.
 pub(crate) fn end_activity(fault: &mut Fault) {
+    // From here on nobody ends this thread: it holds a stack, and then the report.
+    scheduler::with_current(|own| own.calls.store(own.calls.load(Relaxed) + 1, Relaxed));
     let Ok(stack) = Stack::new(LAST_STACK) else { return };
     let place = (stack.top - size_of::<Fault>()) & !15;
     let fault = core::mem::replace(fault, Fault::new(Kind::Abort, Backtrace::default()));
@@ -102,8 +104,7 @@ pub(crate) fn end_activity(fault: &mut Fault) {
     unsafe { leave_code(stack, tell, place) }
 }
 
-/// Has the calling thread leave its code for `function`, on another stack and
-/// within a call of the OS.
+/// Has the calling thread leave its code for `function`, on another stack.
 ///
 /// # Safety
 /// What `function` looks for is at `top`, which is a multiple of 16 within the stack.
@@ -111,7 +112,6 @@ unsafe fn leave_code(stack: Stack, function: unsafe extern "C" fn(usize) -> !, t
     let section = critical::enter();
     // Interrupts stay off until the thread is on its new stack.
     core::mem::forget(section);
-    scheduler::with_current(|own| own.calls.store(own.calls.load(Relaxed) + 1, Relaxed));
     scheduler::keep_last_stack(stack);
     // SAFETY: interrupts are off; `function` begins on a fresh stack of the
     // running thread, with what it looks for above it, and does not return.
@@ -154,7 +154,7 @@ pub(crate) fn abort() -> ! {
 pub(crate) fn deadlock() -> ! {
     let mut fault = Fault::new(Kind::Deadlock, here());
     let mut places = [(0, 0, 0); MOST_OTHERS];
-    let count = deadlock::where_others_wait(&mut places);
+    let count = scheduler::where_others_wait(&mut places);
     for &(thread, address, frame) in &places[..count] {
         let mut backtrace = Backtrace::default();
         backtrace.push(address);

@@ -17,6 +17,7 @@ use kernel::protocol::{decode, encode};
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -46,6 +47,9 @@ pub enum FilesError {
     /// The utility cannot be reached.
     #[error("files cannot be reached: {0}")]
     Call(#[from] CallError),
+    /// Nobody wants the rest of it.
+    #[error("the copy was given up")]
+    GivenUp,
 }
 
 /// What a copy moved.
@@ -63,8 +67,8 @@ pub struct Copied {
     pub skipped: u64,
 }
 
-/// Called now and then with what has been moved so far.
-pub type Progress<'a> = &'a (dyn Fn(Copied) + Sync);
+/// Called with what has been moved so far, after each file; says whether to go on.
+pub type Progress<'a> = &'a (dyn Fn(Copied) -> ControlFlow<()> + Sync);
 
 /// A name in a directory of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +117,9 @@ impl Client {
                     Ok(bytes) => {
                         copied.files += 1;
                         copied.bytes += bytes;
-                        progress(copied);
+                        if progress(copied).is_break() && !failed.replace(true) {
+                            first_error = Some(FilesError::GivenUp);
+                        }
                     }
                     Err(error) => {
                         failed.set(true);
@@ -226,7 +232,9 @@ impl Client {
             if kind != FileKind::Directory {
                 copied.bytes += block_on(self.copy_file_out(&source, &target))?;
                 copied.files += 1;
-                progress(copied);
+                if progress(copied).is_break() {
+                    return Err(FilesError::GivenUp);
+                }
                 continue;
             }
             match fs::create_dir(&target) {

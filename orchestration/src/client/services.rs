@@ -9,6 +9,7 @@ use crate::control::{
 use crate::distance::Calibration;
 use kernel::protocol::files::FileKind;
 use kernel::protocol::tasks::{Activity, End};
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -36,9 +37,10 @@ impl Services for Client {
             let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if last.elapsed() >= STEP {
                 *last = Instant::now();
-                // A client that is gone wants no progress; what is begun is finished.
-                let _ = replies.send(&Reply::Progress { done: copied.bytes, total: copied.total });
+                // If the client is gone, the files that are under way are finished, and no more.
+                return replies.progress(copied.bytes, copied.total);
             }
+            ControlFlow::Continue(())
         };
         let copied = match (from, to) {
             (Location::Host(from), Location::Machine(to)) => self.copy_in(from, to.as_bytes(), &progress),

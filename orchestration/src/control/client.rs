@@ -54,22 +54,31 @@ impl Client {
     }
 
     /// Sends a command, hands each reply but the last to `take`, returns the last.
-    pub fn request(mut self, request: &Request, mut take: impl FnMut(Reply)) -> Result<Reply, ControlError> {
+    /// Where `take` fails that is the end of it: the machine sees that the
+    /// command is gone.
+    ///
+    /// # Errors
+    /// See [`ControlError`], and those of `take`.
+    pub fn request<E: From<ControlError>>(
+        mut self,
+        request: &Request,
+        mut take: impl FnMut(Reply) -> Result<(), E>,
+    ) -> Result<Reply, E> {
         let mut line = serde_json::to_vec(request).map_err(|error| self.unknown(error))?;
         line.push(b'\n');
         self.replies.get_mut().write_all(&line).map_err(|error| self.broken(error))?;
         loop {
             let mut line = String::new();
             match self.replies.read_line(&mut line) {
-                Ok(0) => return Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(self.broken(io::ErrorKind::UnexpectedEof.into()).into()),
                 Ok(_) => {}
-                Err(error) => return Err(self.broken(error)),
+                Err(error) => return Err(self.broken(error).into()),
             }
             let reply: Reply = serde_json::from_str(&line).map_err(|error| self.unknown(error))?;
             if reply.is_final() {
                 return Ok(reply);
             }
-            take(reply);
+            take(reply)?;
         }
     }
 

@@ -7,6 +7,7 @@ use crate::vm::console;
 use rustix::net::{RecvFlags, recv, sockopt::socket_peercred};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ pub struct Replies {
 }
 
 impl Replies {
-    fn new(stream: UnixStream) -> Self {
+    pub(super) fn new(stream: UnixStream) -> Self {
         Self { stream: Arc::new(stream), sending: Arc::default() }
     }
 
@@ -41,6 +42,14 @@ impl Replies {
         line.push(b'\n');
         let _sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         (&*self.stream).write_all(&line)
+    }
+
+    /// Says how far something is, in bytes, and whether the client still wants the rest of it.
+    pub fn progress(&self, done: u64, total: u64) -> ControlFlow<()> {
+        match self.send(&Reply::Progress { done, total }) {
+            Ok(()) if !self.is_gone() => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
     }
 
     /// Whether the client has gone away (its user pressed Ctrl-C). Does not wait.

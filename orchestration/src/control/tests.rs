@@ -1,6 +1,8 @@
 //! The form of what goes over the socket.
 
 use super::*;
+use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream;
 
 #[test]
 fn requests_are_lines_of_json() {
@@ -21,4 +23,13 @@ fn every_byte_of_output_survives_on_one_line() {
     assert_eq!(serde_json::from_str::<Reply>(&text).unwrap(), reply);
     let text = text.replace("\\u0000", "Ā");
     assert!(serde_json::from_str::<Reply>(&text).is_err());
+}
+
+#[test]
+fn who_is_gone_wants_no_more() {
+    let (ours, client) = UnixStream::pair().unwrap();
+    let replies = Replies::new(ours);
+    assert_eq!(replies.progress(1, 2), ControlFlow::Continue(()));
+    drop(client);
+    assert_eq!(replies.progress(2, 2), ControlFlow::Break(()));
 }

@@ -45,6 +45,7 @@ use ivshmem::server::Bells;
 use kernel::membership::Membership;
 use kernel::protocol::{Incarnation, Peer};
 use rustix::event::{EventfdFlags, eventfd};
+use std::io::ErrorKind;
 use std::net::{SocketAddrV4, TcpListener};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -111,13 +112,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Machine {
     /// Whether a machine could be started, as far as that can be seen before
-    /// the image of its nodes is there.
+    /// its images are there.
     ///
     /// # Errors
     /// What [`Machine::start`] would refuse.
     pub fn check(file: &MachineFile, options: &Options) -> Result<(), StartError> {
-        options.images.clone().for_machine(file).check_utilities(file)?;
+        options.accelerator.check()?;
         check_forwards(file)?;
+        Regions::check(file)?;
         host::check_qemu(&options.qemu)?;
         Ok(())
     }
@@ -137,6 +139,7 @@ impl Machine {
         let clock = HostClock::start();
         let images = options.images.clone().for_machine(file);
         images.check_for(file)?;
+        options.accelerator.check()?;
         check_forwards(file)?;
         // QEMU takes a while to say its version: meanwhile make the regions.
         let program = options.qemu.clone();
@@ -147,7 +150,10 @@ impl Machine {
         let (machine, requests) = Machine::around(shared)?;
         let launcher = Liveness { generation: 1, state: LifeState::Ready };
         machine.membership().set_liveness(Peer::LAUNCHER, launcher);
-        let attached = attach(&machine).map_err(StartError::Attach)?;
+        let attached = attach(&machine).map_err(|error| match error.kind() {
+            ErrorKind::Interrupted => StartError::Ended,
+            _ => StartError::Attach(error),
+        })?;
         let events = machine.events();
         let driver = driver::spawn(machine.handle.shared.clone(), requests, machine.handle.wake.clone());
         *lock(&machine.handle.driver) = Some(driver.map_err(StartError::Host)?);
@@ -379,6 +385,8 @@ impl Shared {
     ) -> Result<Self, StartError> {
         let bells = Bells::new(file.vms.len() + 1).map_err(|error| StartError::Host(error.into()))?;
         let wanted: Vec<Wanted> = file.vms.iter().map(|vm| (vm.cluster, usize::from(vm.cores))).collect();
+        // Nothing stands in the way any more: the logs of an earlier machine go.
+        let _ = std::fs::remove_dir_all(&options.logs);
         std::fs::create_dir_all(&options.logs).map_err(StartError::Host)?;
         Ok(Self {
             file: file.clone(),

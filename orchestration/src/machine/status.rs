@@ -1,6 +1,6 @@
 //! What is asked for when a machine is started, and what is told of it.
 
-use crate::host::{Accelerator, QemuError};
+use crate::host::{Accelerator, AcceleratorError, QemuError};
 use crate::image::{ImageError, Images};
 use crate::machine_file::Size;
 use crate::regions::RegionError;
@@ -22,7 +22,7 @@ pub struct Options {
     pub accelerator: Accelerator,
     /// What VMs boot where the machine file does not say.
     pub images: Images,
-    /// Folder of the VMs' logs.
+    /// Folder of the VMs' logs, which is made anew.
     pub logs: PathBuf,
     /// How long a VM may take from its start to being ready.
     pub boot_timeout: Duration,
@@ -132,6 +132,9 @@ pub enum StartError {
     /// QEMU will not do.
     #[error(transparent)]
     Qemu(#[from] QemuError),
+    /// What was asked for does not run VMs here.
+    #[error(transparent)]
+    Accelerator(#[from] AcceleratorError),
     /// An image will not do.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -139,9 +142,7 @@ pub enum StartError {
     #[error(transparent)]
     Regions(#[from] RegionError),
     /// A port of this host that is to lead into the machine cannot.
-    #[error(
-        "{address} of this host cannot lead to {node}: {error}; end what has this port, or forward another one"
-    )]
+    #[error("{address} of this host cannot lead to {node}: {error}; {}", mend_forward(.error))]
     Forward {
         /// Which port, at which address.
         address: SocketAddrV4,
@@ -162,6 +163,15 @@ pub enum StartError {
     /// It was ended while it was starting.
     #[error("the machine was ended while it was starting")]
     Ended,
+}
+
+/// What to do about a port of this host that cannot be had.
+fn mend_forward(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "write an address of this host as [vm.net] address",
+        io::ErrorKind::PermissionDenied => "forward a port of 1024 or more",
+        _ => "end what has this port, or forward another one",
+    }
 }
 
 /// Why a VM cannot be ended or listened to.

@@ -2,12 +2,13 @@
 //! the shape of the TOML alone does not hold.
 
 use super::raw::{Raw, VmOverride, span, value_or};
-use super::{LEAST_MEMORY, MachineFile, Problem, RestartPolicy, Size, VmPlan};
+use super::{LEAST_MEMORY, MOST_MEMORY, MachineFile, Problem, RestartPolicy, Size, VmPlan};
 use super::{links, locality, net};
 use ivshmem::layout::{MAX_CORES, MAX_PEERS};
 use kernel::membership::{Role, Utility};
+use kernel::protocol::files::least_region;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 /// Most bytes of a machine's or cluster's name.
@@ -18,19 +19,21 @@ const DEFAULT_MEMORY: Size = Size::mebibytes(64);
 const DEFAULT_CAPACITY: Size = Size::mebibytes(256);
 /// A cluster's pool if the file does not say.
 const DEFAULT_POOL: Size = Size::mebibytes(16);
-/// Least bytes of a region whose size the user chooses.
-const LEAST_REGION: Size = Size(1 << 16);
+/// Least bytes of a pool.
+const LEAST_POOL: Size = Size(1 << 16);
 /// Most bytes of the region of `files` and of a pool: the guest's PCI crate
 /// misreads the size of a device memory of 2 GiB and more.
 const MOST_REGION: Size = Size::mebibytes(1 << 10);
+/// Memory of a VM's QEMU beyond the VM's own.
+const QEMU_MEMORY: Size = Size::mebibytes(20);
 
 /// Checks everything and lays out the VMs.
 pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, Problem> {
     let name = machine_name(path, raw)?;
     let clusters = clusters(raw)?;
     let vms = plan(raw, &clusters)?;
-    let files_capacity = region(&raw.files.capacity, DEFAULT_CAPACITY, MOST_REGION)?;
-    let pool = region(&raw.pool.size, DEFAULT_POOL, MOST_REGION)?;
+    let files_capacity = files_capacity(raw, vms.len())?;
+    let pool = region(&raw.pool.size, DEFAULT_POOL, LEAST_POOL)?;
     let names: Vec<String> = clusters.iter().map(|(name, _)| name.get_ref().clone()).collect();
     let links = links::check(raw, &names)?;
     let net = net::check(raw, &vms)?;
@@ -42,8 +45,8 @@ pub fn check(path: &Path, raw: &Raw, free: Option<Size>) -> Result<MachineFile, 
         vms,
         files_capacity,
         pool,
-        node_image: raw.images.node.as_ref().map(|image| folder.join(image)),
-        utility_image: raw.images.utility.as_ref().map(|image| folder.join(image)),
+        node_image: image(&raw.images.node, folder)?,
+        utility_image: image(&raw.images.utility, folder)?,
         locality: locality::check(raw)?,
         links,
         net,
@@ -59,15 +62,21 @@ fn problem(span: Option<Range<usize>>, message: impl Into<String>) -> Problem {
 
 /// The name written, or the file's own.
 fn machine_name(path: &Path, raw: &Raw) -> Result<String, Problem> {
-    let name = match &raw.name {
-        Some(name) => name.get_ref().clone(),
-        None => path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("machine").to_owned(),
+    let Some(written) = &raw.name else {
+        let own = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mend = |message| problem(None, format!("{message}, in this file as name = \"...\""));
+        return check_name("the machine", &own).map_err(mend).map(|()| own);
     };
-    check_name("the machine", &name).map_err(|message| problem(span(&raw.name), message))?;
-    Ok(name)
+    let name = written.get_ref();
+    check_name("the machine", name).map_err(|message| problem(Some(written.span()), message))?;
+    Ok(name.clone())
 }
 
-/// Names become names of folders and files, and parts of QEMU's options.
+/// Whether `what` can have this name: names become names of folders and files,
+/// and parts of QEMU's options.
+///
+/// # Errors
+/// One sentence, if it cannot.
 pub fn check_name(what: &str, name: &str) -> Result<(), String> {
     let usable = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -91,6 +100,11 @@ fn clusters(raw: &Raw) -> Result<Vec<(&Spanned<String>, u16)>, Problem> {
     let Some((first, _)) = found.first() else {
         return Err(problem(None, "this machine has no cluster; write [clusters.a] and nodes = 2 below it"));
     };
+    if found.len() >= MAX_PEERS {
+        let most = MAX_PEERS - 1;
+        let message = format!("this machine has {} clusters, {most} is the most; write fewer", found.len());
+        return Err(problem(found.get(most).map(|(name, _)| name.span()), message));
+    }
     if found.iter().all(|&(_, nodes)| nodes == 0) {
         let place = raw.clusters.values().find_map(|cluster| span(&cluster.nodes)).unwrap_or(first.span());
         return Err(problem(
@@ -186,11 +200,36 @@ fn check_vm_names(vms: &[VmPlan], clusters: &[(&Spanned<String>, u16)]) -> Resul
     }
 }
 
+/// Where an image is, seen from the file's folder.
+fn image(written: &Option<Spanned<PathBuf>>, folder: &Path) -> Result<Option<PathBuf>, Problem> {
+    match written {
+        Some(image) if image.get_ref().as_os_str().is_empty() => {
+            Err(problem(Some(image.span()), "this names no image; write the path of one, or remove it"))
+        }
+        _ => Ok(written.as_ref().map(|image| folder.join(image.get_ref()))),
+    }
+}
+
+/// The region of `files`: it has to serve everybody in the machine.
+fn files_capacity(raw: &Raw, vms: usize) -> Result<Size, Problem> {
+    let (capacity, least) = (&raw.files.capacity, |peers| Size(least_region(peers) as u64));
+    let size = region(capacity, DEFAULT_CAPACITY, least(1))?;
+    if size < least(vms + 1) {
+        let message = format!(
+            "{} is too little for the file system of {vms} VMs; write {} or more",
+            value_or(capacity, size),
+            least(vms + 1)
+        );
+        return Err(problem(span(capacity), message));
+    }
+    Ok(size)
+}
+
 /// The size of a region: rounded up to a power of two, as PCI wants it.
-fn region(size: &Option<Spanned<Size>>, default: Size, most: Size) -> Result<Size, Problem> {
+fn region(size: &Option<Spanned<Size>>, default: Size, least: Size) -> Result<Size, Problem> {
     let wanted = value_or(size, default);
-    if wanted < LEAST_REGION || wanted > most {
-        let message = format!("{wanted} is no size for this region; write one from {LEAST_REGION} to {most}");
+    if wanted < least || wanted > MOST_REGION {
+        let message = format!("{wanted} is no size for this region; write one from {least} to {MOST_REGION}");
         return Err(problem(span(size), message));
     }
     Ok(Size(wanted.0.next_power_of_two()))
@@ -219,8 +258,13 @@ fn check_memory(raw: &Raw, file: &MachineFile, free: Option<Size>) -> Result<(),
                 format!("{} is too little for an image; write {LEAST_MEMORY} or more", size.get_ref());
             return Err(problem(Some(size.span()), message));
         }
+        if *size.get_ref() > MOST_MEMORY {
+            let message =
+                format!("{} is more than a VM can address; write {MOST_MEMORY} or less", size.get_ref());
+            return Err(problem(Some(size.span()), message));
+        }
     }
-    let vms = file.vms.iter().map(|vm| vm.memory.0);
+    let vms = file.vms.iter().map(|vm| vm.memory.0 + QEMU_MEMORY.0);
     let pools = file.clusters.iter().map(|_| file.pool.0);
     let sum = vms.chain(pools).chain([file.files_capacity.0]).fold(0, u64::saturating_add);
     match free {

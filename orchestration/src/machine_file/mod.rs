@@ -21,6 +21,7 @@ mod size;
 #[cfg(test)]
 mod tests;
 
+pub use check::check_name;
 pub use delay::Delay;
 pub use size::Size;
 
@@ -28,6 +29,8 @@ use kernel::membership::{Description, PeerDescription, Role, Utility};
 use kernel::protocol::Peer;
 use serde::Deserialize;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -35,6 +38,11 @@ use transport::ethernet::faults::Faults;
 
 /// Least memory of a VM: an image, its tables and some room to work in.
 pub const LEAST_MEMORY: Size = Size::mebibytes(16);
+/// Most memory of a VM: it lies below the topmost quarter of what the processor
+/// addresses, where devices are, and some address no more than 39 bits.
+pub const MOST_MEMORY: Size = Size::mebibytes(256 << 10);
+/// Longest machine file: whatever is longer is none, and may never end.
+const MOST_TEXT: u64 = 1 << 20;
 
 /// A machine as its file describes it, checked.
 #[derive(Clone, Debug)]
@@ -152,7 +160,7 @@ pub enum MachineFileError {
         /// Which file.
         path: PathBuf,
         /// Why not.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// It says something that cannot be.
     #[error("{}:{place}: {message}", path.display())]
@@ -193,8 +201,7 @@ impl fmt::Display for Place {
 impl MachineFile {
     /// Reads and checks a machine file, against this host's free memory too.
     pub fn load(path: &Path) -> Result<Self, MachineFileError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| MachineFileError::Read { path: path.to_owned(), error })?;
+        let text = text(path).map_err(|error| MachineFileError::Read { path: path.to_owned(), error })?;
         Self::parse_for(path, &text, crate::host::available_memory())
     }
 
@@ -248,4 +255,13 @@ impl MachineFile {
         let has = |utility| self.vms.iter().any(|vm| vm.role == Role::Utility(utility));
         [Utility::Files, Utility::Tasks].into_iter().filter(|&utility| has(utility)).collect()
     }
+}
+
+/// What is in a file, which may be anything.
+fn text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    if File::open(path)?.take(MOST_TEXT + 1).read_to_string(&mut text)? as u64 > MOST_TEXT {
+        return Err(io::Error::other(format!("it has more than {}", Size(MOST_TEXT))));
+    }
+    Ok(text)
 }

@@ -8,10 +8,19 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use toml::Spanned;
 
+/// Most ports that are forwarded: a node's are one word of its QEMU's command
+/// line, of which Linux takes 128 KiB.
+const MOST_FORWARDS: usize = 1024;
+
 /// The way out, for nodes among these VMs.
 pub fn check(raw: &Raw, vms: &[VmPlan]) -> Result<Option<NetPlan>, Problem> {
     let Some(written) = &raw.vm.net else { return Ok(None) };
     let mut plan = NetPlan { address: address(written)?, forwards: Vec::new() };
+    if let Some(first) = written.forward.get(MOST_FORWARDS) {
+        let message =
+            format!("a machine forwards at most {MOST_FORWARDS} ports; remove this one and what follows");
+        return Err(problem(first.span(), message));
+    }
     for forward in &written.forward {
         let found = parse(forward.get_ref(), vms).map_err(|message| problem(forward.span(), message))?;
         if plan.forwards.iter().any(|other| other.host_port == found.host_port) {

@@ -128,8 +128,8 @@ pub struct Locality {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Images {
-    pub node: Option<PathBuf>,
-    pub utility: Option<PathBuf>,
+    pub node: Option<Spanned<PathBuf>>,
+    pub utility: Option<Spanned<PathBuf>>,
 }
 
 /// Reads the text; the first thing wrong is reported with how to mend it.

@@ -138,12 +138,32 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "[clusters.a]\n[vm]\nmemory = \"1 GiB\"",
-        "m.toml:3:10: the 5 VMs and their regions need 5392 MiB, this host has 4 GiB free; \
+        "m.toml:3:10: the 5 VMs and their regions need 5492 MiB, this host has 4 GiB free; \
          ask for less memory or fewer VMs",
     ),
     (
         "[clusters.a]\n[files]\ncapacity = \"2 GiB\"",
-        "m.toml:3:12: 2 GiB is no size for this region; write one from 64 KiB to 1 GiB",
+        "m.toml:3:12: 2 GiB is no size for this region; write one from 1 MiB to 1 GiB",
+    ),
+    (
+        "[clusters.a]\n[files]\ncapacity = \"512 KiB\"",
+        "m.toml:3:12: 512 KiB is no size for this region; write one from 1 MiB to 1 GiB",
+    ),
+    (
+        "[clusters.a]\nnodes = 12\n[vm]\nmemory = \"16 MiB\"\n[files]\ncapacity = \"8 MiB\"",
+        "m.toml:6:12: 8 MiB is too little for the file system of 16 VMs; write 16 MiB or more",
+    ),
+    (
+        "[clusters.a]\n[pool]\nsize = \"63 KiB\"",
+        "m.toml:3:8: 63 KiB is no size for this region; write one from 64 KiB to 1 GiB",
+    ),
+    (
+        "[clusters.a]\n[images]\nutility = \"\"",
+        "m.toml:3:11: this names no image; write the path of one, or remove it",
+    ),
+    (
+        "[clusters.a]\n[vm.files]\nmemory = \"257 GiB\"",
+        "m.toml:3:10: 257 GiB is more than a VM can address; write 256 GiB or less",
     ),
     (
         "name = \"../x\"\n[clusters.a]",
@@ -293,6 +313,42 @@ fn ports_of_the_host_lead_to_the_first_node_or_to_one_that_is_named() {
     assert_eq!(parse("[clusters.a]").unwrap().net, None);
     let alone = NetPlan { address: Ipv4Addr::UNSPECIFIED, forwards: Vec::new() };
     assert_eq!(parse("[clusters.a]\n[vm.net]\naddress = \"0.0.0.0\"").unwrap().net, Some(alone));
+}
+
+#[test]
+fn there_is_an_end_to_what_is_counted() {
+    let many = |count: usize, one: fn(usize) -> String| (0..count).map(one).collect::<String>();
+    let clusters = many(240, |index| format!("[clusters.c{index}]\n"));
+    let error = parse(&clusters).unwrap_err().to_string();
+    assert_eq!(error, "m.toml:240:11: this machine has 240 clusters, 239 is the most; write fewer");
+    let ports = |count| {
+        format!(
+            "[clusters.a]\n[vm.net]\nforward = [\n{}]",
+            many(count, |i| format!("\"{}:80\",\n", 2000 + i))
+        )
+    };
+    assert_eq!(parse(&ports(1024)).unwrap().net.unwrap().forwards.len(), 1024);
+    let error = parse(&ports(1025)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "m.toml:1028:1: a machine forwards at most 1024 ports; remove this one and what follows"
+    );
+}
+
+#[test]
+fn a_file_whose_own_name_is_no_machines_needs_another() {
+    let error = MachineFile::parse("my machine.toml".as_ref(), "[clusters.a]").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "my machine.toml:1:1: the machine cannot be called \"my machine\"; write at most 48 letters, digits, \"-\" \
+         and \"_\", a letter or digit first, in this file as name = \"...\""
+    );
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let error = MachineFile::load("/dev/zero".as_ref()).unwrap_err().to_string();
+    assert_eq!(error, "/dev/zero: cannot read this machine file: it has more than 1 MiB");
 }
 
 #[test]

@@ -53,13 +53,18 @@ fn one(tree: &Tree, package: &Package, binary: &Binary, more: &[OsString]) -> Re
         cargo.arg("--").args(BINARY);
     }
     cargo.env("CYANEA_GUEST_TARGET_DIR", &work);
-    // Optimized across crates, `std` could enter the binary's own `main` all the same.
+    // Optimized across crates, `std` could enter the binary's own `main` all the same, and the linker
+    // could not tell the statics of programs from the system's.
     cargo.env("CARGO_PROFILE_RELEASE_LTO", "false");
     if !cargo.status().map_err(|error| ProjectError::NoCompiler(error.to_string()))?.success() {
         return Err(ProjectError::Failed(name.clone()));
     }
-    let image = package.image(binary);
-    place(&work.join("x86_64-unknown-hermit/release").join(name), &image)?;
+    let (built, image) = (work.join("x86_64-unknown-hermit/release").join(name), package.image(binary));
+    // Told to do something else, Cargo does that, and well.
+    if !built.is_file() {
+        return Err(ProjectError::NotMade { name: name.clone(), built });
+    }
+    place(&built, &image)?;
     Ok(Built { name: name.clone(), image })
 }
 

@@ -104,6 +104,14 @@ pub enum ProjectError {
     /// Cargo has said why.
     #[error("{0} was not built; why not is said above")]
     Failed(String),
+    /// Cargo did well, and it is not there.
+    #[error("{name} was not built: cargo made no {}; leave away what is behind `--`", built.display())]
+    NotMade {
+        /// The binary.
+        name: String,
+        /// What should be there.
+        built: PathBuf,
+    },
 }
 
 fn unwritable(path: &Path, error: io::Error) -> ProjectError {

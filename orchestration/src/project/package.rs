@@ -136,9 +136,9 @@ impl Package {
         self.images().join(&binary.name)
     }
 
-    /// Its machine file, if it has one.
+    /// Its machine file, if it has one, which may be one that cannot be read.
     pub fn machine_file(&self) -> Option<PathBuf> {
-        Some(self.manifest.with_file_name(MACHINE_FILE)).filter(|file| file.is_file())
+        Some(self.manifest.with_file_name(MACHINE_FILE)).filter(|file| file.symlink_metadata().is_ok())
     }
 }
 

@@ -2,6 +2,7 @@
 //! script that knows how to build for one.
 
 use super::ProjectError;
+use crate::sys::bind_child;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -66,6 +67,8 @@ impl Tree {
     pub fn cargo(&self, folder: &Path) -> Command {
         let mut cargo = Command::new(self.guest());
         cargo.current_dir(folder).stdin(Stdio::null());
+        // Who ends this command does not want what it builds either.
+        bind_child(&mut cargo, Vec::new());
         cargo
     }
 

@@ -3,6 +3,7 @@
 
 mod clocks;
 mod cores;
+mod ends;
 mod faults;
 mod files;
 mod isolation;
@@ -59,6 +60,10 @@ fn main() {
         program!("want-lock", locks::want_lock),
         program!("statics", statics::statics),
         program!("own-hook", statics::own_hook),
+        program!("all-exit", ends::all_exit),
+        program!("lost-frame", ends::lost_frame),
+        program!("explosive", ends::explosive),
+        program!("shared-futex", ends::shared_futex),
         program!(wordcount),
     ];
     let suite = std_suite::PROGRAMS.iter().map(|program| Program::new(program.name, program.main));

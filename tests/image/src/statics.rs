@@ -55,6 +55,11 @@ pub fn statics() {
     }
 }
 
+/// The address of a word of a page that nobody touches before.
+pub fn untouched() -> usize {
+    LARGE[PAGES / 2 * PAGE / 8 + 8].as_ptr() as usize
+}
+
 /// Takes every second turn, and waits for the other thread in between.
 fn take_turns(parity: u64, own: u64) {
     loop {
@@ -69,7 +74,7 @@ fn take_turns(parity: u64, own: u64) {
         WORDS.lock().unwrap().push(env::var(VARIABLE).expect("it was set before this thread began"));
         TURN_CHANGED.notify_one();
         drop(turn);
-        if own % 2 == 0 {
+        if own.is_multiple_of(2) {
             // Where the others of this node come in between.
             thread::yield_now();
         }

@@ -45,7 +45,7 @@ fn activities_end_on_all_cores() {
     assert_eq!(ended.code(), Some(101));
     assert!(ended.err.contains("cyanea: panicker: activity 0 (thread 'main' "), "{}", ended.err);
     assert!(ended.err.contains("): panicked at tests/image/src/life.rs:"), "{}", ended.err);
-    // The locks of `std` that the dead had are free again.
+    // What the dead had locked holds up nobody.
     assert_eq!(machine.run(16, &["hello"]).lines().count(), 16);
     assert_eq!(
         machine.run(2, &["cores"]).lines().filter(|line| line.ends_with("2 cores, sum 2000")).count(),

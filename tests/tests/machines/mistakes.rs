@@ -34,7 +34,15 @@ fn a_bad_machine_file_is_refused_with_its_line_and_column() {
         ("[clusters.a]\nnodes = 0\n", "bad.toml:2:9: no cluster has a node"),
         ("[clusters.a]\nnodes = 9000\n", "bad.toml:1:11: this machine has 9004 VMs, "),
         ("[clusters.a]\n[vm]\nmemory = \"1 MiB\"\n", "bad.toml:3:10: 1 MiB is too little for an image"),
-        ("[clusters.a]\n[vm]\nmemory = \"900 GiB\"\n", "bad.toml:3:10: the 5 VMs and their regions need "),
+        (
+            "[clusters.a]\n[vm]\nmemory = \"900 GiB\"\n",
+            "bad.toml:3:10: 900 GiB is more than a VM can address; ",
+        ),
+        ("[clusters.a]\n[vm]\nmemory = \"256 GiB\"\n", "bad.toml:3:10: the 5 VMs and their regions need "),
+        (
+            "[clusters.a]\n[files]\ncapacity = \"64 KiB\"\n",
+            "bad.toml:3:12: 64 KiB is no size for this region",
+        ),
         ("[clusters.a]\n[utilities]\nfiles = 1\n", "bad.toml:3:9: files needs at least two activities"),
         ("[clusters.a]\n[locality]\nwithin = 0\n", "bad.toml:3:10: 0 times a local message is no distance"),
         ("[clusters.a]\n[locality]\nbetween = -9\n", "bad.toml:3:11: integer -9 cannot be used"),

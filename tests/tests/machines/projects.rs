@@ -249,13 +249,77 @@ fn what_would_be_refused_is_not_built_first() {
     assert!(qemu.starts_with("/nonexistent/qemu was not found; install QEMU"), "{qemu}");
     file("machine.toml", "[clusters.a]\nnodes = 1\n[images]\nutility = \"nothing\"\n");
     assert!(refused(&["run", "./early"]).starts_with("there is no utility image at "));
-    file("machine.toml", "[clusters.a]\nnode = 1\n");
-    let machine = refused(&["run", "./early"]);
-    assert!(machine.contains("machine.toml:2:1: there is no key `node` here"), "{machine}");
+    for (lines, expected) in [
+        ("node = 1\n", "machine.toml:2:1: there is no key `node` here"),
+        ("nodes = 240\n", "machine.toml:1:11: this machine has 244 VMs, 239 is the most"),
+        ("[vm]\ncores = 9\n", "machine.toml:3:9: a VM cannot have 9 cores"),
+        ("[vm]\nmemory = \"15 MiB\"\n", "machine.toml:3:10: 15 MiB is too little for an image"),
+        ("[vm]\nmemory = \"300 GiB\"\n", "machine.toml:3:10: 300 GiB is more than a VM can address"),
+        ("[vm]\nmemory = \"256 GiB\"\n", "machine.toml:3:10: the 5 VMs and their regions need "),
+        ("[files]\ncapacity = \"2 GiB\"\n", "machine.toml:3:12: 2 GiB is no size for this region"),
+        ("[pool]\nsize = \"2 GiB\"\n", "machine.toml:3:8: 2 GiB is no size for this region"),
+        (
+            "[vm.net]\naddress = \"192.0.2.1\"\nforward = [\"8080:80\"]\n",
+            "192.0.2.1:8080 of this host cannot lead to",
+        ),
+    ] {
+        file("machine.toml", &format!("[clusters.a]\n{lines}"));
+        let sentence = refused(&["run", "./early"]);
+        assert!(sentence.contains(expected), "{sentence}");
+    }
     fs::remove_file(host.folder().join("early/machine.toml")).unwrap();
     let manifest = fs::read_to_string(host.folder().join("early/Cargo.toml")).unwrap();
     file("Cargo.toml", &(manifest + "\n[package.metadata.cyanea]\nnodes = [\"early\"]\n"));
     assert!(refused(&["run", "./early"]).contains("is a node image with programs of its own choice"));
+}
+
+/// What stands in the way of a machine of its own that is not in its file.
+#[test]
+fn a_host_that_will_not_do_is_said_before_a_build() {
+    let host = Host::new();
+    host.call(&["new", "hindered"]).well();
+    let refused = |variable: &str, value: &Path| {
+        let mut command = command(&host, &["run", "./hindered"]);
+        command.env(variable, value);
+        let ended = Running::start(command).end();
+        assert!(!host.folder().join("hindered/target").exists(), "{}: it was built", ended.line);
+        complaint(&ended).to_owned()
+    };
+    let deep = host.folder().join("x".repeat(100));
+    let socket = refused("CYANEA_STATE", &deep);
+    assert!(socket.ends_with("set CYANEA_STATE to a folder with a shorter path"), "{socket}");
+    let elsewhere = refused("CYANEA_STATE", Path::new("/dev/null/x"));
+    assert!(elsewhere.starts_with("the state directory /dev/null/x cannot be used: "), "{elsewhere}");
+    let images = refused("CYANEA_IMAGES", Path::new("/nonexistent"));
+    assert!(images.starts_with("there is no utility image at /nonexistent/utility; "), "{images}");
+}
+
+/// `make run` refuses what it can before it builds images.
+#[test]
+fn the_main_job_is_checked_before_images_are_built() {
+    let host = Host::new();
+    let check = |words: &[&str]| {
+        let mut command = Command::new(root().join("scripts/run"));
+        command.arg("--check").args(words).env("CYANEA_STATE", host.state(""));
+        let ended = Running::start(command).end();
+        assert_eq!(ended.out, "", "{}", ended.line);
+        (ended.code(), ended.err)
+    };
+    let machine = root().join("machines/two-clusters.toml");
+    let machine = machine.to_str().unwrap();
+    assert_eq!(check(&[machine, "."]), (Some(0), String::new()));
+    let bad = host.file("bad.toml", "[clusters.a]\nnodes = 0\n");
+    for (words, expected) in [
+        (["", "."], "run: no machine file is named; "),
+        (["absent.toml", "."], "cyanea: absent.toml: cannot read this machine file: "),
+        (["--help", "."], "cyanea: --help: cannot read this machine file: "),
+        ([bad.to_str().unwrap(), "."], "bad.toml:2:9: no cluster has a node"),
+        ([machine, "/nonexistent"], "run: INPUT=/nonexistent is not a directory; "),
+        ([machine, machine], "is not a directory; name one, "),
+    ] {
+        let (code, said) = check(&words);
+        assert!(code == Some(1) && said.contains(expected) && said.lines().count() == 1, "{words:?}: {said}");
+    }
 }
 
 #[test]
@@ -276,6 +340,9 @@ fn what_cannot_be_built_is_said() {
     assert_eq!(complaint(&failed), "wrong was not built; why not is said above");
     assert!(failed.err.contains("cannot find function `nothing` in this scope"), "{}", failed.err);
     assert!(host.is_quiet());
+
+    let asked = complains(&["build", "wrong", "--", "--help"]);
+    assert!(asked.starts_with("wrong was not built: cargo made no "), "{asked}");
 
     let manifest = host.folder().join("wrong/Cargo.toml");
     let text = fs::read_to_string(&manifest).unwrap();

@@ -27,8 +27,22 @@ mod thread {
     pub fn cancel() {}
 }
 
+/// No data segments: nothing has statics here. No regions either.
+mod memory {
+    pub mod paging {
+        pub fn is_mapping(_address: usize) -> bool {
+            false
+        }
+    }
+
+    pub mod segment {
+        pub struct Segment;
+    }
+}
+
 use processor::{MOST, STATE, on_core};
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use tests::input::Random;
 use threads::context::Context;
 use threads::list::Index;
@@ -45,13 +59,15 @@ struct Vm {
     queues: Box<Queues>,
     cores: usize,
     online: Vec<bool>,
+    /// Ended, and not yet freed.
+    gone: Vec<Index>,
 }
 
 impl Vm {
     fn new(cores: usize) -> Self {
         STATE.with_borrow_mut(|state| *state = Default::default());
         let online = (0..cores).map(|core| core == 0).collect();
-        Self { queues: Box::new(Queues::new()), cores, online }
+        Self { queues: Box::new(Queues::new()), cores, online, gone: Vec::new() }
     }
 
     fn spawn(&mut self, priority: Priority, preference: Option<usize>) -> Index {
@@ -405,4 +421,120 @@ fn a_clock_that_jumps_ahead_leaves_nobody_asleep() {
     STATE.with_borrow_mut(|state| state.jump(1_000_000_000));
     vm.settle();
     assert_eq!(vm.running().into_iter().flatten().count(), 3, "somebody oversleeps");
+}
+
+/// Whether all threads of an activity wait for threads.
+fn is_deadlocked(vm: &Vm, activity: u64) -> bool {
+    let threads = vm.queues.table.of(activity).map(|index| vm.queues.table.get(index));
+    let alive: Vec<&Thread> = threads.filter(|thread| thread.ended.load(Relaxed) == 0).collect();
+    !alive.is_empty() && alive.iter().all(|thread| thread.waits_for_threads())
+}
+
+impl Vm {
+    /// What a thread of an activity does, on the only core.
+    fn act_for(&mut self, index: Index, random: &mut Random) {
+        let own = &self.queues.table.get(index).own;
+        let activity = own.activity.load(Relaxed);
+        own.calls.store(0, Relaxed);
+        let address = 64 * random.below(8) as usize;
+        let deadline = Some(clock::now_ns() + random.below(10_000));
+        match random.below(16) {
+            _ if own.cancelled.load(Relaxed) => self.end(index),
+            0..8 => self.sleep(Waiting::Futex(address), None),
+            8 => self.sleep(Waiting::Futex(address), deadline),
+            9 => self.sleep(Waiting::Sleep, deadline),
+            10 => {
+                own.calls.store(1, Relaxed);
+                self.sleep(Waiting::Futex(address), deadline);
+            }
+            11 => drop(self.queues.wake(address, 1)),
+            12 => self.end(index),
+            _ => {
+                let other = self.spawn(Priority::Normal, None);
+                self.queues.table.get(other).own.activity.store(activity, Relaxed);
+            }
+        }
+    }
+
+    fn end(&mut self, index: Index) {
+        let thread = self.queues.table.get(index);
+        thread.ended.store(1, Relaxed);
+        self.queues.suspects.add(thread.own.activity.load(Relaxed));
+        self.queues.own().current = None;
+        // Another core may have to free it, and not come to that for a while.
+        match index % 2 {
+            0 => drop(self.queues.table.remove(index)),
+            _ => self.gone.push(index),
+        }
+        self.queues.pick();
+    }
+
+    /// The idle core looks until it halts; how many deadlocks it has found.
+    fn find_deadlocks(&mut self) -> usize {
+        let mut found = 0;
+        while self.queues.current().is_none() {
+            let before: Vec<u64> =
+                (1..=ACTIVITIES).filter(|&activity| is_deadlocked(self, activity)).collect();
+            if self.queues.pick_or_break_deadlock().is_null() {
+                assert!(before.is_empty(), "{before:?} are in a deadlock and nobody says so");
+                return found;
+            }
+            let index = self.queues.current().expect("it was picked");
+            let own = &self.queues.table.get(index).own;
+            let activity = own.activity.load(Relaxed);
+            assert_eq!(own.deadlocked.swap(false, Relaxed), !before.is_empty());
+            assert!(before.is_empty() || before.contains(&activity), "activity {activity} is in no deadlock");
+            if !before.is_empty() {
+                found += 1;
+                self.cancel(activity);
+            }
+        }
+        found
+    }
+
+    fn cancel(&mut self, activity: u64) {
+        for index in self.queues.table.of(activity).collect::<Vec<_>>() {
+            let thread = self.queues.table.get(index);
+            thread.own.cancelled.store(true, Relaxed);
+            if thread.waiting != Waiting::No {
+                self.queues.end_wait(index, false);
+            }
+        }
+    }
+}
+
+/// More than are suspected by name.
+const ACTIVITIES: u64 = 12;
+
+#[test]
+fn an_activity_is_in_a_deadlock_when_all_its_threads_wait_for_one_another() {
+    let mut random = Random::seeded();
+    let mut found = 0;
+    for _ in 0..200 {
+        let mut vm = Vm::new(1);
+        on_core(0, || {
+            for activity in 1..=ACTIVITIES {
+                for _ in 0..=random.below(3) {
+                    let index = vm.spawn(Priority::Normal, None);
+                    vm.queues.table.get(index).own.activity.store(activity, Relaxed);
+                }
+            }
+            vm.queues.pick();
+            for _ in 0..STEPS {
+                match vm.queues.current() {
+                    Some(index) => vm.act_for(index, &mut random),
+                    None if vm.queues.table.len() == 0 => break,
+                    None => {
+                        found += vm.find_deadlocks();
+                        let gone = std::mem::take(&mut vm.gone);
+                        gone.into_iter().for_each(|index| drop(vm.queues.table.remove(index)));
+                        vm.pass(10_000);
+                        vm.queues.on_timer();
+                        vm.leave_interrupt();
+                    }
+                }
+            }
+        });
+    }
+    assert!(found > 500, "{found} deadlocks are too few to say anything");
 }

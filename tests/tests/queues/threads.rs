@@ -1,5 +1,7 @@
 //! The runtime's threads, but for what only a processor has.
 
+#[path = "../../../images/runtime/src/threads/deadlock.rs"]
+pub mod deadlock;
 #[path = "../../../images/runtime/src/threads/list.rs"]
 pub mod list;
 #[path = "../../../images/runtime/src/threads/queues.rs"]

@@ -21,6 +21,16 @@ pub const MAX_PATH: usize = 4096;
 pub const MAX_LINKS: usize = 40;
 /// Most bytes in one name of a path.
 pub const MAX_NAME: usize = 255;
+/// Clients of a small region: those whose peer id is below this.
+pub const SMALL_PEERS: u16 = 16;
+/// Regions below this size are small.
+pub const SMALL_REGION: usize = 16 << 20;
+
+/// Least bytes of the utility's region in a machine of so many peers: its tables
+/// of what it did for whom have to fit, and something beside them.
+pub const fn least_region(peers: usize) -> usize {
+    if peers <= SMALL_PEERS as usize { 1 << 20 } else { SMALL_REGION }
+}
 
 bitflags! {
     /// How a file is opened.

@@ -12,7 +12,7 @@
 use super::{status, time};
 use crate::processor::critical::Locked;
 use crate::system::Errno;
-use crate::thread;
+use crate::thread::{self, within_call};
 use crate::threads::thread::ThreadId;
 use crate::threads::{futex, scheduler};
 use alloc::sync::Arc;
@@ -132,7 +132,7 @@ pub fn yield_or_block() {
     let Some((woken, deadline)) = found else { return scheduler::yield_now() };
     // Woken, or the time is over: it goes on either way.
     let _ = futex::wait(&woken, 0, deadline);
-    remove(own);
+    within_call(|| remove(own));
 }
 
 fn block(deadline: Option<u64>) {
@@ -157,7 +157,7 @@ fn remove(thread: ThreadId) {
 /// Tested: selftest::queues
 #[unsafe(no_mangle)]
 extern "C" fn sys_block_current_task() {
-    block(None);
+    within_call(|| block(None));
 }
 
 /// The same, for at most so many milliseconds from now on.
@@ -165,7 +165,7 @@ extern "C" fn sys_block_current_task() {
 /// Tested: selftest::queues
 #[unsafe(no_mangle)]
 extern "C" fn sys_block_current_task_with_timeout(milliseconds: u64) {
-    block(Some(time::after(milliseconds.saturating_mul(1_000_000))));
+    within_call(|| block(Some(time::after(milliseconds.saturating_mul(1_000_000)))));
 }
 
 /// Wakes a thread that blocked, or said that it will. (hermit-abi names it so.)

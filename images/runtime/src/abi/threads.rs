@@ -178,7 +178,7 @@ unsafe extern "C" fn sys_futex_wake(address: *mut u32, count: i32) -> i32 {
 #[unsafe(no_mangle)]
 extern "C" fn sys_exit(code: i32) -> ! {
     match (thread::activity(), system::installed()) {
-        (tag @ 1.., Some(system)) => system.exit(tag, code),
+        (tag @ 1.., Some(system)) => within_call(|| system.exit(tag, code)),
         _ => exit(ExitCode::Shutdown),
     }
 }

@@ -100,7 +100,7 @@ fn find(areas: &[Range<usize>], start: usize, bytes: usize) -> Result<(usize, Ra
 
 /// Puts a zeroed frame under a page; `None` without one.
 fn fill(page: usize, access: Access) -> Option<()> {
-    let frame = frames::take()?;
+    let frame = frames::take_for_program()?;
     // SAFETY: the frame is RAM of nobody else, in the identity map.
     unsafe { (frame as *mut u8).write_bytes(0, PAGE) };
     // SAFETY: as above; no area had this page.

@@ -10,12 +10,12 @@
 //! a VM memory in pages of 2 MiB, and a VM that does little touches only one.
 //! The heap leaves [`RESERVE`] bytes, so that a program that used up the heap
 //! takes no stack from the others, and programs leave [`FOR_SYSTEM`] bytes of it
-//! to the OS, which goes on when they are out of memory; where even these are gone, a frame is taken
+//! to the OS, and of the frames [`FRAMES_FOR_SYSTEM`], which goes on when they are out of memory; where even these are gone, a frame is taken
 //! from what is free within the heap. Frames given back wait in a list that is
 //! written into the frames themselves, or go back into the heap. Nothing is
 //! touched before it is handed out.
 
-use super::{PAGE, heap};
+use super::{PAGE, heap, segment};
 use crate::boot::start_info::MAX_RAM;
 use crate::processor::critical::Locked;
 use core::alloc::Layout;
@@ -25,6 +25,10 @@ use core::ops::Range;
 const RESERVE: usize = 256 * 1024;
 /// Bytes of each stretch that programs leave to the OS's own heap.
 const FOR_SYSTEM: usize = 256 * 1024;
+/// Bytes of frames that programs leave to the OS, and so many more for each
+/// activity: it may be about to end for lack of memory, as all may at once.
+const FRAMES_FOR_SYSTEM: usize = 128 * 1024;
+const FRAMES_FOR_AN_END: usize = 48 * 1024;
 /// Bytes of the frames that come first.
 const FIRST: usize = 512 * 1024;
 /// A frame, as the heap sees it.
@@ -41,6 +45,8 @@ pub struct Frames {
     first: Range<usize>,
     /// The frame given back last; its first word is the address of the one before.
     free: usize,
+    /// How many there are of these.
+    free_count: usize,
 }
 
 /// More room for the heap.
@@ -49,8 +55,13 @@ pub struct Room {
     pub range: Range<usize>,
 }
 
-static FRAMES: Locked<Frames> =
-    Locked::new(Frames { stretches: [const { 0..0 }; MAX_RAM], ends: [0; MAX_RAM], first: 0..0, free: 0 });
+static FRAMES: Locked<Frames> = Locked::new(Frames {
+    stretches: [const { 0..0 }; MAX_RAM],
+    ends: [0; MAX_RAM],
+    first: 0..0,
+    free: 0,
+    free_count: 0,
+});
 
 /// Takes over the RAM; what lies below `image_end` is not used.
 pub fn initialize(ram: &[Range<u64>; MAX_RAM], image_end: usize) {
@@ -95,6 +106,7 @@ pub fn take() -> Option<usize> {
             let frame = frames.free;
             // SAFETY: a frame in the list is RAM that nobody uses, and its first word is the list's.
             frames.free = unsafe { *(frame as *const usize) };
+            frames.free_count -= 1;
             return Some(frame);
         }
         if !frames.first.is_empty() {
@@ -106,6 +118,14 @@ pub fn take() -> Option<usize> {
         Some(stretch.end)
     });
     fresh.or_else(|| heap::allocate_within(FRAME))
+}
+
+/// The same for a program, which leaves the last ones to the OS: so it can
+/// report that the program lacks memory.
+pub fn take_for_program() -> Option<usize> {
+    let left = FRAMES.with(|frames| untouched_of(frames) + frames.free_count * PAGE);
+    let reserved = FRAMES_FOR_SYSTEM + segment::count() * FRAMES_FOR_AN_END;
+    if left > reserved { take() } else { heap::allocate_within(FRAME) }
 }
 
 /// Gives a frame back.
@@ -121,6 +141,7 @@ pub unsafe fn give(frame: usize) {
             // SAFETY: the caller's promise: the frame is RAM of nobody.
             unsafe { *(frame as *mut usize) = frames.free };
             frames.free = frame;
+            frames.free_count += 1;
         }
         of_heap
     });
@@ -147,7 +168,9 @@ pub fn take_room(needed: usize, wanted: usize, for_system: bool) -> Option<Room>
 
 /// Bytes of RAM that nobody has taken yet.
 pub fn untouched() -> usize {
-    FRAMES.with(|frames| {
-        frames.stretches.iter().map(|stretch| stretch.len()).sum::<usize>() + frames.first.len()
-    })
+    FRAMES.with(|frames| untouched_of(frames))
+}
+
+fn untouched_of(frames: &Frames) -> usize {
+    frames.stretches.iter().map(|stretch| stretch.len()).sum::<usize>() + frames.first.len()
 }

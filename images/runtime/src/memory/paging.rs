@@ -24,6 +24,8 @@ use crate::boot::start_info::MAX_RAM;
 use crate::processor::cores::MAX_CORES;
 use crate::processor::critical::{self, Locked};
 use crate::processor::shootdown;
+use crate::threads::scheduler;
+use crate::threads::thread::Own;
 use core::ops::Range;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
@@ -455,23 +457,40 @@ pub fn resolve(address: usize) -> Met {
         if !flags.contains(DEMAND) {
             return Met::Nothing;
         }
-        let Some(frame) = frames::take() else { return Met::OutOfFrames };
+        let Some(frame) = take_for_touch() else { return Met::OutOfFrames };
         entry.set_addr(PhysAddr::new(frame as u64), Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE);
         Met::Grown
     })
 }
 
+/// A frame for a page that the calling thread touches.
+fn take_for_touch() -> Option<usize> {
+    match scheduler::with_current(Own::is_in_own_code) {
+        Some(true) => frames::take_for_program(),
+        _ => frames::take(),
+    }
+}
+
 /// The word at `address`, a multiple of 8, if it is in a 4 KiB page that is
-/// there: all stacks are in such. For whoever looks at a stack that may be spoilt.
+/// there: all stacks are in such, and none in a data segment. For whoever looks
+/// at a stack that may be spoilt.
 pub fn read(address: u64) -> Option<u64> {
     // An impossible address would be found by its lower bits.
     let address = VirtAddr::try_new(address).ok().filter(|address| address.is_aligned(8u64))?;
+    if segment::range().contains(&(address.as_u64() as usize)) {
+        return None;
+    }
     SPACE.try_with(|space| {
         let entry = space.find(address.as_u64() as usize)?;
         // SAFETY: aligned, and the page is there, as long as this is inside of the
         // page tables; whatever it holds is a number.
         entry.flags().contains(Flags::PRESENT).then(|| unsafe { address.as_ptr::<u64>().read_volatile() })
     })?
+}
+
+/// Whether devices and regions are mapped around `address`.
+pub fn is_mapping(address: usize) -> bool {
+    (MAPPINGS..AREAS.start).contains(&address)
 }
 
 /// Whether the image has code at `address`.

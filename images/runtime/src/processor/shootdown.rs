@@ -4,7 +4,7 @@
 //! told. [`ask`] counts up and interrupts those that run; when each of them has
 //! forgotten, the [`Call`] is answered. One that is asleep forgets when it wakes up,
 //! before it looks at anything else: it is not waited for. One that went to sleep
-//! with an activity's data segment before it is: its page tables may go.
+//! with an activity's data segment before it is waited for: those page tables may go.
 //!
 //! Two cores may wait at once, with interrupts off: whoever waits does for the
 //! other one what the interrupt would. So no [`super::critical::Locked`] is held
@@ -104,6 +104,6 @@ impl Call {
 fn has_to_forget(core: &Core, call: u64) -> bool {
     // SYNC: shootdown-asleep, with `wake_up`: this sees that it is awake, or it
     // sees this call when it wakes up. The same goes for one that comes online.
-    let has_forgotten = !core.online.load(SeqCst) || core.forgotten.load(SeqCst) >= call;
-    !has_forgotten && !(core.asleep.load(SeqCst) && core.segment.load(Relaxed).is_null())
+    let may_remember = core.online.load(SeqCst) && core.forgotten.load(SeqCst) < call;
+    may_remember && (!core.asleep.load(SeqCst) || !core.segment.load(Relaxed).is_null())
 }

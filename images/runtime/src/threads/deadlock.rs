@@ -4,7 +4,8 @@
 //! Who could end such a wait?
 //! * No thread of the activity: none runs or is ready, and none waits for anything else.
 //! * None of another activity: each has statics of its own, and what a program
-//!   locks or waits at is there, on its heap or on its stacks.
+//!   locks or waits at is there, on its heap or on its stacks. Who waits at memory
+//!   that others share (the cluster's pool) is not counted.
 //! * None of the OS: it wakes a thread of an activity only out of a call, or to
 //!   end it.
 //! * No interrupt and no timer: those wake the OS.
@@ -16,8 +17,7 @@
 
 use super::list::Index;
 use super::queues::Queues;
-use super::scheduler::SCHEDULER;
-use super::thread::{Thread, ThreadId, Waiting};
+use super::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Most activities that are suspected by name; more are all that there are.
@@ -88,22 +88,4 @@ impl Queues {
         self.end_wait(index, false);
         self.pick()
     }
-}
-
-/// Where the other threads of the calling thread's activity wait: name, address
-/// and frame. Writes the first ones to `places`, for nothing is allocated under
-/// the scheduler's lock, and says how many those are.
-pub fn where_others_wait(places: &mut [(ThreadId, u64, u64)]) -> usize {
-    SCHEDULER.with(|scheduler| {
-        let Some(own) = scheduler.current() else { return 0 };
-        let activity = scheduler.table.get(own).own.activity.load(Relaxed);
-        let others = scheduler.table.of(activity).filter(|&index| index != own);
-        let threads = others.map(|index| scheduler.table.get(index));
-        let waiting = threads.filter(|thread| thread.waiting != Waiting::No);
-        let found = waiting.filter_map(|thread| {
-            let (address, frame) = thread.context.whereabouts()?;
-            Some((thread.own.id.load(Relaxed), address, frame))
-        });
-        places.iter_mut().zip(found).map(|(place, found)| *place = found).count()
-    })
 }

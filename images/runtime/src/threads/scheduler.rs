@@ -296,6 +296,24 @@ pub fn whereabouts() -> Option<(ThreadId, u64)> {
     with_current(|own| (own.id.load(Relaxed), own.activity.load(Relaxed)))
 }
 
+/// Where the other threads of the calling thread's activity wait: name, address
+/// and frame. Writes the first ones to `places`, for nothing is allocated under
+/// the scheduler's lock, and says how many those are.
+pub fn where_others_wait(places: &mut [(ThreadId, u64, u64)]) -> usize {
+    SCHEDULER.with(|scheduler| {
+        let Some(own) = scheduler.current() else { return 0 };
+        let activity = scheduler.table.get(own).own.activity.load(Relaxed);
+        let others = scheduler.table.of(activity).filter(|&index| index != own);
+        let threads = others.map(|index| scheduler.table.get(index));
+        let waiting = threads.filter(|thread| thread.waiting != Waiting::No);
+        let found = waiting.filter_map(|thread| {
+            let (address, frame) = thread.context.whereabouts()?;
+            Some((thread.own.id.load(Relaxed), address, frame))
+        });
+        places.iter_mut().zip(found).map(|(place, found)| *place = found).count()
+    })
+}
+
 /// How urgent the calling thread is.
 pub fn priority() -> Option<Priority> {
     SCHEDULER.with(|scheduler| Some(scheduler.table.get(scheduler.current()?).priority))

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::list::{Index, Link};
 use super::stack::{self, Stack};
+use crate::memory::paging;
 use crate::memory::segment::Segment;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -79,11 +80,12 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// Whether only another thread of an activity can end its wait: it waits for
-    /// no time to pass, and not in a call, for what the OS would tell it.
+    /// Whether only another thread of its activity can end its wait: it waits for
+    /// no time to pass, not in a call, for what the OS would tell it, and not
+    /// where others write as well.
     pub fn waits_for_threads(&self) -> bool {
-        let waits = matches!(self.waiting, Waiting::Futex(_)) && self.deadline.is_none();
-        waits && self.own.is_in_own_code()
+        let waits = matches!(self.waiting, Waiting::Futex(address) if !paging::is_mapping(address));
+        waits && self.deadline.is_none() && self.own.is_in_own_code()
     }
 
     /// Whether it is ready or runs.

@@ -27,6 +27,7 @@ use crate::shared::completed::Completed;
 use crate::shared::tables::Tables;
 use ivshmem::layout::MAX_PEERS;
 use kernel::errno::Errno;
+use kernel::protocol::files::{SMALL_PEERS, SMALL_REGION};
 
 /// Bytes of a block.
 pub const BLOCK: usize = 4096;
@@ -39,12 +40,6 @@ pub(super) const OPENING: usize = 64;
 pub(super) const TRANSACTION: usize = 4096;
 /// Where lock and journal are.
 pub(super) const TABLES: usize = BLOCK;
-
-/// Regions below this size serve only clients whose peer id is below
-/// [`SMALL_PEERS`]: for tests. A machine's region is at least this large.
-const SMALL: usize = 16 << 20;
-/// Clients of a small region.
-const SMALL_PEERS: u16 = 16;
 
 /// Words among the counters.
 #[derive(Clone, Copy)]
@@ -85,7 +80,7 @@ pub(super) struct Layout {
 impl Layout {
     /// The layout of a region of so many bytes; `None` if it is too small.
     pub fn of(bytes: usize) -> Option<Self> {
-        let peers = if bytes < SMALL { SMALL_PEERS } else { MAX_PEERS as u16 };
+        let peers = if bytes < SMALL_REGION { SMALL_PEERS } else { MAX_PEERS as u16 };
         let inode_count = (bytes / BLOCK).min(1 << 16).max(bytes / (4 * BLOCK)).min(1 << 24);
         let opening_count = inode_count.min(1 << 14);
         let bucket_count = inode_count.next_power_of_two();
@@ -162,6 +157,7 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kernel::protocol::files::least_region;
 
     #[test]
     fn everything_fits_and_little_is_lost() {
@@ -175,8 +171,18 @@ mod tests {
             assert!(layout.block(0).is_err() && layout.block(layout.block_count() as u32 + 1).is_err());
             // What the launcher may rely on when it sizes the region.
             let data = layout.block_count() * BLOCK;
-            assert!(bytes < SMALL || data * 6 / 5 + (4 << 20) >= bytes, "{bytes}: {data}");
+            assert!(bytes < SMALL_REGION || data * 6 / 5 + (4 << 20) >= bytes, "{bytes}: {data}");
         }
         assert!(Layout::of(100 << 10).is_none());
+    }
+
+    #[test]
+    fn the_least_region_of_a_machine_serves_all_of_its_peers() {
+        for peers in [1, 16, 17, MAX_PEERS] {
+            let layout = Layout::of(least_region(peers)).unwrap();
+            assert!(layout.completed.serves(peers as u16 - 1), "{peers}");
+            assert!(layout.block_count() * BLOCK > least_region(peers) / 3, "{peers}");
+        }
+        assert!(!Layout::of(least_region(16)).unwrap().completed.serves(16));
     }
 }

@@ -68,6 +68,11 @@ impl Completed {
         Self { at: offset, peers }
     }
 
+    /// Whether requests of this peer are recorded.
+    pub const fn serves(&self, peer: u16) -> bool {
+        peer < self.peers
+    }
+
     /// Bytes of the table.
     pub const fn bytes(peers: u16) -> usize {
         peers as usize * IN_FLIGHT as usize * RECORD
@@ -116,7 +121,7 @@ impl Completed {
     }
 
     fn record_of(&self, client: Incarnation, id: u64) -> Result<usize, RecordError> {
-        if client.peer.0 >= self.peers {
+        if !self.serves(client.peer.0) {
             return Err(RecordError::UnknownPeer);
         }
         let slot = u64::from(client.peer.0) * IN_FLIGHT + id % IN_FLIGHT;

@@ -30,7 +30,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::ptr::{self, copy_nonoverlapping};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::page_table::PageTableEntry;
@@ -43,6 +43,14 @@ const FEW: usize = 32;
 /// Where all data segments are.
 pub fn range() -> Range<usize> {
     &raw const segment_start as usize..&raw const segment_end as usize
+}
+
+/// How many there are beside the first.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// How many segments there are beside the first: one for each activity.
+pub fn count() -> usize {
+    COUNT.load(Relaxed)
 }
 
 /// A data segment other than the first.
@@ -64,6 +72,7 @@ impl Segment {
     pub fn new() -> Result<Arc<Self>, OutOfFrames> {
         SPACE.with(AddressSpace::prepare_segments)?;
         let touched = Locked::new(Touched { pages: [0; FEW], count: 0 });
+        COUNT.fetch_add(1, Relaxed);
         let mut segment = Self { tables: Vec::new(), touched };
         for part in by_table(range()) {
             segment.tables.try_reserve(1).map_err(|_| OutOfFrames)?;
@@ -91,7 +100,7 @@ impl Segment {
                 // Another core met the same page at the same moment, and was first.
                 return Met::Grown;
             }
-            let Some(frame) = frames::take() else { return Met::OutOfFrames };
+            let Some(frame) = super::take_for_touch() else { return Met::OutOfFrames };
             // SAFETY: the first segment is mapped there, whole; the frame is nobody else's.
             unsafe { copy_nonoverlapping(original as *const u8, frame as *mut u8, PAGE) };
             entry.set_addr(PhysAddr::new(frame as u64), TABLE | Flags::NO_EXECUTE);
@@ -117,6 +126,7 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
+        COUNT.fetch_sub(1, Relaxed);
         let _section = critical::enter();
         leave_unused();
         // Others leave it where they are asked to forget.
@@ -143,7 +153,7 @@ pub fn tell_apart(address: usize) -> usize {
         return address;
     }
     // The image lies below 2 GiB, a table below 64 GiB, and no address has the first bit alone.
-    let apart = |segment: &Arc<Segment>| 1 << 63 | segment.tables[0] / PAGE << 31 | address;
+    let apart = |segment: &Arc<Segment>| (1 << 63) | ((segment.tables[0] / PAGE) << 31) | address;
     scheduler::with_current(|own| own.segment.as_ref().map(apart)).flatten().unwrap_or(address)
 }
 
