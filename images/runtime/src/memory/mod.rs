@@ -3,6 +3,7 @@
 pub mod areas;
 pub mod frames;
 pub mod heap;
+pub mod limbo;
 pub mod paging;
 mod recent;
 mod routines;

@@ -5,7 +5,7 @@
 //! atomic exchange, a look at another core's queue) hangs on that.
 
 use crate::console;
-use crate::memory::segment::Segment;
+use crate::memory::segment::Pages;
 use core::arch::asm;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
@@ -37,7 +37,7 @@ pub struct Core {
     /// Up to which call of [`super::shootdown`] it has forgotten translations.
     pub forgotten: AtomicU64,
     /// The data segment that it sees; null is the first.
-    pub segment: AtomicPtr<Segment>,
+    pub segment: AtomicPtr<Pages>,
 }
 
 const _: () = assert!(size_of::<Core>() == CORE_BYTES && core::mem::offset_of!(Core, stack_top) == STACK_TOP);

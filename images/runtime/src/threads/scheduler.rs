@@ -24,9 +24,10 @@
 
 use super::context::{self, Context};
 use super::queues::{Affinity, Queues};
-use super::stack::{self, Stack};
+use super::stack::Stack;
 use super::thread::{Own, Priority, Thread, ThreadId, Waiting};
 use crate::fault;
+use crate::memory::limbo;
 use crate::memory::segment::Segment;
 use crate::processor::cores::{self, STACK_TOP};
 use crate::processor::critical::{self, Locked};
@@ -412,7 +413,7 @@ extern "C" fn idle_loop() -> ! {
             unsafe { context::resume(to) }
         }
         if cores::many() {
-            stack::reap();
+            limbo::reap();
         }
         shootdown::fall_asleep();
         // An interrupt that makes somebody ready goes on with that thread and

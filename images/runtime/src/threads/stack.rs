@@ -12,11 +12,10 @@
 //! ones keep their frames: to take these away, all cores must be asked to forget
 //! them, so it is done for several stacks at once.
 
-use crate::memory::PAGE;
 use crate::memory::paging::{self, OutOfFrames, Taken};
+use crate::memory::{PAGE, limbo};
 use crate::processor::cores;
 use crate::processor::critical::Locked;
-use crate::processor::shootdown;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::ptr::copy_nonoverlapping;
@@ -33,8 +32,6 @@ const LEAST: usize = CALL + 32 * 1024;
 /// Most stacks that keep their frames, and most frames of each.
 const KEPT: usize = 8;
 const KEPT_FRAMES: usize = 8;
-/// Frames that may wait for other cores to forget them before anybody waits for these.
-const MOST_IN_LIMBO: usize = 256;
 
 unsafe extern "C" {
     safe static tls_start: u8;
@@ -107,19 +104,14 @@ impl Drop for Stack {
             }
             remember(core::iter::once(range));
         } else if let Some(stacks) = retire(range) {
-            LIMBO.with(|limbo| {
-                stacks.iter().filter(|range| !Range::is_empty(range)).for_each(|range| {
-                    // SAFETY: as above; what was retired is nobody's either.
-                    unsafe { limbo.collecting.add(range) };
-                })
-            });
-            reap();
+            // SAFETY: as above; what was retired is nobody's either.
+            unsafe { limbo::add_stacks(stacks.iter().filter(|range| !Range::is_empty(range))) };
         }
     }
 }
 
 /// Keeps addresses for a next stack.
-fn remember(ranges: impl Iterator<Item = Range<usize>>) {
+pub fn remember(ranges: impl Iterator<Item = Range<usize>>) {
     FREE.with(|free| {
         for range in ranges {
             // Without memory to remember them, the addresses are lost; there are plenty.
@@ -145,62 +137,6 @@ fn retire(range: Range<usize>) -> Option<[Range<usize>; KEPT + 1]> {
         all[KEPT] = range;
         Some(all)
     })
-}
-
-/// Stacks that have lost their frames while other cores may still remember them.
-struct Batch {
-    frames: Taken,
-    ranges: Vec<Range<usize>>,
-}
-
-impl Batch {
-    const NEW: Self = Self { frames: Taken::NONE, ranges: Vec::new() };
-
-    /// # Safety
-    /// Nobody uses the stack any more.
-    unsafe fn add(&mut self, range: &Range<usize>) {
-        // SAFETY: the caller's promise.
-        unsafe { paging::unmap_stack(range, &mut self.frames) };
-        // Without memory to remember them, the addresses are lost.
-        if self.ranges.try_reserve(1).is_ok() {
-            self.ranges.push(range.clone());
-        }
-    }
-}
-
-/// What becomes of such stacks: they are collected, then all cores are asked to
-/// forget them, and when these have, frames and addresses are free.
-struct Limbo {
-    collecting: Batch,
-    asked: Option<(shootdown::Call, Batch)>,
-}
-
-static LIMBO: Locked<Limbo> = Locked::new(Limbo { collecting: Batch::NEW, asked: None });
-
-/// Frees what every core has forgotten, and has them forget what was collected
-/// meanwhile. Nobody is waited for, unless that is much: a host may have put a
-/// core away.
-pub fn reap() {
-    loop {
-        let (forgotten, wait_for) = LIMBO.with(|limbo| {
-            let forgotten = limbo.asked.take_if(|(call, _)| call.is_answered());
-            if limbo.asked.is_none() && limbo.collecting.frames.count > 0 {
-                let batch = core::mem::replace(&mut limbo.collecting, Batch::NEW);
-                limbo.asked = Some((shootdown::ask(), batch));
-            }
-            let too_much = limbo.collecting.frames.count > MOST_IN_LIMBO;
-            (forgotten, limbo.asked.as_ref().filter(|_| too_much).map(|&(call, _)| call))
-        });
-        if let Some((_, batch)) = forgotten {
-            // SAFETY: every core has forgotten them.
-            unsafe { batch.frames.give() };
-            remember(batch.ranges.into_iter());
-        }
-        match wait_for {
-            Some(call) => call.wait(),
-            None => return,
-        }
-    }
 }
 
 /// Addresses for a stack of exactly `size` bytes.

@@ -21,6 +21,7 @@ pub fn main() -> Outcome {
 }
 
 fn made_and_awaited() -> Outcome {
+    say("the first", thread::current().name().map(String::from));
     say("a result", thread::spawn(|| 6 * 7).join().unwrap());
     let named = Builder::new().name("a name".into()).spawn(|| thread::current().name().map(String::from))?;
     say("named", named.thread().name().map(String::from));

@@ -22,10 +22,11 @@
 use super::{
     AddressSpace, DEMAND, Met, OutOfFrames, PAGE, SPACE, TABLE, by_table, entries, segment_end, segment_start,
 };
-use crate::memory::frames;
+use crate::memory::{frames, limbo};
+use crate::processor::cores;
 use crate::processor::critical::{self, Locked};
-use crate::processor::{cores, shootdown};
 use crate::threads::scheduler;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -55,9 +56,17 @@ pub fn count() -> usize {
 
 /// A data segment other than the first.
 pub struct Segment {
+    /// `None` only when it is dropped.
+    pages: Option<Box<Pages>>,
+}
+
+/// What a segment is made of: it stays where it is until no core sees it.
+pub struct Pages {
     /// For each part of 2 MiB, the table with its pages.
     tables: Vec<usize>,
     touched: Locked<Touched>,
+    /// Others that are waited for with it ([`limbo`]).
+    pub next: Option<Box<Pages>>,
 }
 
 /// The pages that a segment has a copy of.
@@ -73,20 +82,41 @@ impl Segment {
         SPACE.with(AddressSpace::prepare_segments)?;
         let touched = Locked::new(Touched { pages: [0; FEW], count: 0 });
         COUNT.fetch_add(1, Relaxed);
-        let mut segment = Self { tables: Vec::new(), touched };
+        let mut pages = Box::new(Pages { tables: Vec::new(), touched, next: None });
         for part in by_table(range()) {
-            segment.tables.try_reserve(1).map_err(|_| OutOfFrames)?;
-            segment.tables.push(SPACE.with(|space| space.segment_table(part))?);
+            pages.tables.try_reserve(1).map_err(|_| OutOfFrames)?;
+            pages.tables.push(SPACE.with(|space| space.segment_table(part))?);
         }
-        Ok(Arc::new(segment))
+        Ok(Arc::new(Self { pages: Some(pages) }))
     }
 
     /// This core sees it from now on. Interrupts are off.
     #[inline]
     pub fn enter(&self) {
-        if !ptr::eq(cores::own().segment.load(Relaxed), self) {
-            see(Some(self));
+        let Some(pages) = &self.pages else { return };
+        if !ptr::eq(cores::own().segment.load(Relaxed), &**pages) {
+            see(Some(pages));
         }
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let Some(pages) = self.pages.take() else { return };
+        let section = critical::enter();
+        leave_unused();
+        drop(section);
+        // Others leave it when they are asked to forget.
+        if cores::many() {
+            limbo::add_segment(pages);
+        }
+    }
+}
+
+impl Pages {
+    /// How many frames there are in it.
+    pub fn frames(&self) -> usize {
+        self.tables.len() + self.touched.with(|touched| touched.count)
     }
 
     /// Copies the page at `address` from the first segment, if it is touched for the first time.
@@ -124,13 +154,9 @@ impl Segment {
     }
 }
 
-impl Drop for Segment {
+impl Drop for Pages {
     fn drop(&mut self) {
         COUNT.fetch_sub(1, Relaxed);
-        let _section = critical::enter();
-        leave_unused();
-        // Others leave it where they are asked to forget.
-        shootdown::elsewhere();
         for (part, &table) in by_table(range()).zip(&self.tables) {
             SPACE.with(|space| {
                 for (_, entry) in entries(space.table(table), part) {
@@ -153,8 +179,8 @@ pub fn tell_apart(address: usize) -> usize {
         return address;
     }
     // The image lies below 2 GiB, a table below 64 GiB, and no address has the first bit alone.
-    let apart = |segment: &Arc<Segment>| (1 << 63) | ((segment.tables[0] / PAGE) << 31) | address;
-    scheduler::with_current(|own| own.segment.as_ref().map(apart)).flatten().unwrap_or(address)
+    let apart = |pages: &Pages| (1 << 63) | ((pages.tables[0] / PAGE) << 31) | address;
+    with_own(apart).unwrap_or(address)
 }
 
 /// Has this core see the first segment, unless the running thread has another.
@@ -168,7 +194,7 @@ pub fn leave_unused() {
 
 /// Has this core see a segment, or the first.
 #[cold]
-fn see(segment: Option<&Segment>) {
+fn see(segment: Option<&Pages>) {
     let core = cores::own();
     // SAFETY: a segment stays as long as a core sees it.
     let before = unsafe { core.segment.load(Relaxed).as_ref() };
@@ -183,7 +209,7 @@ fn see(segment: Option<&Segment>) {
         }
         core.segment
             .store(segment.map_or(ptr::null_mut(), |segment| ptr::from_ref(segment).cast_mut()), Relaxed);
-        if !before.is_some_and(Segment::forget) {
+        if !before.is_some_and(Pages::forget) {
             let root = PhysFrame::<Size4KiB>::containing_address(PhysAddr::new(root as u64));
             // SAFETY: the core's own tables lead where all cores' do, and to this segment.
             unsafe { Cr3::write(root, Cr3Flags::empty()) };
@@ -194,11 +220,15 @@ fn see(segment: Option<&Segment>) {
 /// What is at `address`, in a segment's range, where a page fault happened. A
 /// thread of the OS has no segment of its own, and is shown the first.
 pub(super) fn resolve(address: usize) -> Met {
-    let own = scheduler::with_current(|own| own.segment.as_ref().map(|segment| segment.resolve(address)));
-    own.flatten().unwrap_or_else(|| {
+    with_own(|pages| pages.resolve(address)).unwrap_or_else(|| {
         leave_unused();
         Met::Grown
     })
+}
+
+/// Runs `f` on the calling thread's own segment, if it has one.
+fn with_own<R>(f: impl FnOnce(&Pages) -> R) -> Option<R> {
+    scheduler::with_current(|own| own.segment.as_ref()?.pages.as_deref().map(f)).flatten()
 }
 
 impl AddressSpace {
