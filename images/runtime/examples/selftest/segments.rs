@@ -40,8 +40,8 @@ pub fn segments() {
     let before = runtime::untouched_memory();
     (20..80).for_each(round);
     let taken = before - runtime::untouched_memory();
-    // Those that were ended leave what they had on the heap.
-    assert!(taken < 1 << 20, "segments took {taken} bytes for good");
+    // Some always wait for other cores to forget them. All would be ten MiB on one core, and more on more.
+    assert!(taken < 6 << 20, "segments took {taken} bytes for good");
     assert_eq!((FIRST.load(SeqCst), *TURN.lock().unwrap()), (7, 0));
     assert!(MANY.iter().all(|word| word.load(SeqCst) == 0));
 }
