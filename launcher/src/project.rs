@@ -30,7 +30,7 @@ pub fn create(new: &New) -> Result<u8> {
 
 pub fn build(build: &Build) -> Result<u8> {
     let tree = Tree::find()?;
-    let package = Package::read(&tree, &build.folder)?;
+    let package = Package::read(&tree, &build.folder, &build.cargo)?;
     for built in project::build(&tree, &package, build.bin.as_deref(), &build.cargo)? {
         say(format_args!("{}: {}", built.name, shown(&built.image).display()))?;
     }
@@ -62,7 +62,7 @@ pub fn run(target: &Target, bin: Option<&str>, run: control::Run) -> Result<u8> 
     }
     run.check()?;
     let tree = Tree::find()?;
-    let package = Package::read(&tree, Path::new(&run.program))?;
+    let package = Package::read(&tree, Path::new(&run.program), &[])?;
     let binary = package.binary(bin)?;
     // One that calls `node::main` itself carries programs of other names.
     if binary.is_node {

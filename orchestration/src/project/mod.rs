@@ -2,6 +2,7 @@
 //!
 //! * [`skeleton`]: a new crate.
 //! * [`package`]: what Cargo says of a crate, and of which binaries it is made.
+//! * [`graph`]: what a crate is linked with, and what of it would be taken for the system's.
 //! * [`build`]: makes their images.
 //! * [`tree`]: Cyanea's own sources, which images are made with.
 //!
@@ -10,6 +11,7 @@
 //! but that dependency.
 
 mod build;
+mod graph;
 mod package;
 mod skeleton;
 mod tree;
@@ -86,6 +88,21 @@ pub enum ProjectError {
         package: String,
         /// What it has.
         known: Vec<String>,
+    },
+    /// The linker would take a part of it for one of the system.
+    #[error(
+        "the package {package} ({manifest}) has a library called `{library}`, as a part of the system has, and would be \
+         taken for that: all activities of a node would share its statics; give it another name in its \
+         Cargo.toml: [lib] name = \"...\"",
+        manifest = manifest.display()
+    )]
+    Mistaken {
+        /// The package.
+        package: String,
+        /// Its manifest.
+        manifest: PathBuf,
+        /// What its library is called.
+        library: String,
     },
     /// Nothing stands under its binaries in a VM.
     #[error(

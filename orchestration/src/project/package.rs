@@ -1,8 +1,10 @@
 //! What Cargo says of a crate.
 
+use super::graph::Graph;
 use super::tree::refusal;
 use super::{IMAGES, MACHINE_FILE, ProjectError, Tree};
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// A crate with binaries.
@@ -29,17 +31,28 @@ pub struct Binary {
     pub is_node: bool,
 }
 
+/// How Cargo is asked.
+pub(super) const METADATA: [&str; 5] =
+    ["metadata", "--quiet", "--format-version=1", "--filter-platform", "x86_64-unknown-hermit"];
+/// Options for Cargo that decide what a crate is linked with, or how that is found out.
+const OF_THE_GRAPH: [&str; 5] =
+    ["--all-features", "--no-default-features", "--locked", "--offline", "--frozen"];
+/// Those of them that are followed by a word, or by `=` and a word.
+const OF_THE_GRAPH_WITH_VALUE: [&str; 4] = ["--features", "-F", "--config", "-Z"];
+
 /// The part of `cargo metadata` that is wanted.
 #[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Described>,
+pub(super) struct Metadata {
+    pub packages: Vec<Described>,
+    pub resolve: Graph,
     target_directory: PathBuf,
 }
 
 #[derive(Deserialize)]
-struct Described {
-    name: String,
-    manifest_path: PathBuf,
+pub(super) struct Described {
+    pub id: String,
+    pub name: String,
+    pub manifest_path: PathBuf,
     default_run: Option<String>,
     targets: Vec<Target>,
     dependencies: Vec<Dependency>,
@@ -61,20 +74,21 @@ struct Dependency {
 }
 
 impl Package {
-    /// The crate in a folder.
+    /// The crate in a folder, built with `more` for Cargo.
     ///
     /// # Errors
-    /// If there is none, it has no binary, or nothing to build it with.
-    pub fn read(tree: &Tree, folder: &Path) -> Result<Self, ProjectError> {
+    /// If there is none, it has no binary, nothing to build it with, or a part that
+    /// would be taken for one of the system.
+    pub fn read(tree: &Tree, folder: &Path, more: &[OsString]) -> Result<Self, ProjectError> {
         let manifest = folder.join("Cargo.toml");
         if !manifest.is_file() {
             return Err(ProjectError::NoCrate(folder.to_owned()));
         }
         let mut cargo = tree.cargo(folder);
-        cargo.args(["metadata", "--format-version=1", "--no-deps", "--manifest-path", "Cargo.toml"]);
+        cargo.args(METADATA).args(["--manifest-path", "Cargo.toml"]).args(of_the_graph(more));
         let output = cargo.output().map_err(|error| ProjectError::NoCompiler(error.to_string()))?;
         if output.status.success() {
-            return Self::described(&manifest, &output.stdout);
+            return Self::described(tree, manifest, &output.stdout);
         }
         let complaint = String::from_utf8_lossy(&output.stderr);
         Err(match refusal(&complaint) {
@@ -84,15 +98,16 @@ impl Package {
     }
 
     /// The crate of this manifest, as described by `cargo metadata`.
-    fn described(manifest: &Path, description: &[u8]) -> Result<Self, ProjectError> {
-        let metadata: Metadata = serde_json::from_slice(description)
-            .map_err(|error| ProjectError::Manifest { path: manifest.into(), reason: error.to_string() })?;
+    fn described(tree: &Tree, manifest: PathBuf, description: &[u8]) -> Result<Self, ProjectError> {
+        let mut metadata: Metadata = serde_json::from_slice(description)
+            .map_err(|error| ProjectError::Manifest { path: manifest.clone(), reason: error.to_string() })?;
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let wanted = real(manifest);
-        let found = metadata.packages.into_iter().find(|package| real(&package.manifest_path) == wanted);
+        let wanted = real(&manifest);
+        let found = metadata.packages.iter().position(|package| real(&package.manifest_path) == wanted);
         let found =
-            found.ok_or_else(|| ProjectError::Workspace(manifest.parent().unwrap_or(manifest).into()))?;
-        let package = found.with_target(metadata.target_directory);
+            found.ok_or_else(|| ProjectError::Workspace(manifest.parent().unwrap_or(&manifest).into()))?;
+        metadata.resolve.check(tree, &metadata.packages, &metadata.packages[found].id)?;
+        let package = metadata.packages.swap_remove(found).with_target(metadata.target_directory);
         if package.binaries.is_empty() { Err(ProjectError::NoBinary(package.name)) } else { Ok(package) }
     }
 
@@ -143,6 +158,12 @@ impl Package {
 }
 
 impl Described {
+    /// The name of its library, as the compiler has it, if others can be linked with it.
+    pub fn library(&self) -> Option<String> {
+        let is_linked = |target: &&Target| target.kind.iter().any(|kind| kind == "lib" || kind == "rlib");
+        self.targets.iter().find(is_linked).map(|target| target.name.replace('-', "_"))
+    }
+
     fn with_target(self, target: PathBuf) -> Package {
         let own = &self.metadata.unwrap_or_default()["cyanea"]["nodes"];
         let is_node = |name: &str| own.as_array().is_some_and(|own| own.iter().any(|own| own == name));
@@ -160,6 +181,23 @@ impl Described {
     }
 }
 
+/// What of `more` for `cargo rustc` is for `cargo metadata`, too.
+fn of_the_graph(more: &[OsString]) -> Vec<&OsString> {
+    let mut words = more.iter().take_while(|word| *word != "--");
+    let mut found = Vec::new();
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        if OF_THE_GRAPH_WITH_VALUE.contains(&&*text) {
+            found.extend(std::iter::once(word).chain(words.next()));
+        } else if OF_THE_GRAPH.contains(&&*text)
+            || OF_THE_GRAPH_WITH_VALUE.iter().any(|o| text.starts_with(o))
+        {
+            found.push(word);
+        }
+    }
+    found
+}
+
 /// What Cargo complains of, on one line: its first error and what caused it.
 fn first_error(complaint: &str) -> String {
     let lines = complaint.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -174,13 +212,17 @@ fn first_error(complaint: &str) -> String {
 mod tests {
     use super::*;
 
+    fn tree() -> Tree {
+        Tree::at(concat!(env!("CARGO_MANIFEST_DIR"), "/..").into()).unwrap()
+    }
+
     fn described(targets: &str, more: &str) -> Result<Package, ProjectError> {
         let text = format!(
-            r#"{{"target_directory": "/x/target", "packages": [{{"name": "x", "manifest_path": "/x/Cargo.toml",
+            r#"{{"target_directory": "/x/target", "resolve": {{"nodes": []}}, "packages": [{{"id": "x", "name": "x", "manifest_path": "/x/Cargo.toml",
                 "default_run": null, "targets": [{targets}], "dependencies": [{more}],
                 "metadata": {{"cyanea": {{"nodes": ["own"]}}}}}}]}}"#
         );
-        Package::described(Path::new("/x/Cargo.toml"), text.as_bytes())
+        Package::described(&tree(), "/x/Cargo.toml".into(), text.as_bytes())
     }
 
     const MAIN: &str = r#"{"name": "x", "kind": ["bin"]}"#;
@@ -214,14 +256,40 @@ mod tests {
     }
 
     #[test]
+    fn a_part_with_the_name_of_the_systems_is_one_sentence() {
+        let sentence = described(r#"{"name": "network", "kind": ["lib"]}"#, "").unwrap_err().to_string();
+        assert_eq!(
+            sentence,
+            "the package x (/x/Cargo.toml) has a library called `network`, as a part of the system has, and would be \
+             taken for that: all activities of a node would share its statics; give it another name in its \
+             Cargo.toml: [lib] name = \"...\""
+        );
+        assert!(matches!(
+            described(r#"{"name": "serde", "kind": ["lib"]}"#, ""),
+            Err(ProjectError::NoBinary(_))
+        ));
+    }
+
+    #[test]
+    fn what_decides_the_graph_is_told_from_the_rest() {
+        let more = "-v --features a,b --bin=x -Fc --jobs 1 -F d --config=k=1 --locked -- --offline";
+        let more: Vec<OsString> = more.split(' ').map(OsString::from).collect();
+        let found: Vec<_> = of_the_graph(&more).into_iter().map(|word| word.to_str().unwrap()).collect();
+        assert_eq!(found, ["--features", "a,b", "-Fc", "-F", "d", "--config=k=1", "--locked"]);
+    }
+
+    #[test]
     fn what_is_no_crate_is_one_sentence() {
-        let tree = Tree::at(concat!(env!("CARGO_MANIFEST_DIR"), "/..").into()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let sentence = || Package::read(&tree, folder.path()).unwrap_err().to_string();
+        let sentence = || Package::read(&tree(), folder.path(), &[]).unwrap_err().to_string();
         assert!(sentence().contains("it has no Cargo.toml; `cyanea new NAME` makes one"));
-        std::fs::write(folder.path().join("Cargo.toml"), "[workspace]\nmembers = []\n").unwrap();
+        let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        std::fs::create_dir_all(folder.path().join("one/src")).unwrap();
+        file("one/src/main.rs", "");
+        file("one/Cargo.toml", "[package]\nname = \"one\"\nedition = \"2024\"\n");
+        file("Cargo.toml", "[workspace]\nmembers = [\"one\"]\nresolver = \"3\"\n");
         assert!(sentence().ends_with("is a workspace and no crate; name the folder of one of its members"));
-        std::fs::write(folder.path().join("Cargo.toml"), "this is none").unwrap();
+        file("Cargo.toml", "this is none");
         let refused = sentence();
         assert!(refused.starts_with("cargo does not take ") && !refused.contains('\n'), "{refused}");
     }

@@ -171,7 +171,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("a \"quoted\" folder/hello");
         create(&tree(), &own).unwrap();
-        let package = super::super::Package::read(&tree(), &own).unwrap();
+        let package = super::super::Package::read(&tree(), &own, &[]).unwrap();
         assert!(package.has_node() && package.binary(None).unwrap().name == "hello");
         let text = fs::read_to_string(package.machine_file().unwrap()).unwrap();
         let file = MachineFile::parse_for(Path::new("machine.toml"), &text, Some(Size(64 << 30))).unwrap();

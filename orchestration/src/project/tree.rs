@@ -3,6 +3,9 @@
 
 use super::ProjectError;
 use crate::sys::bind_child;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,6 +16,17 @@ const BUILT_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
     root: PathBuf,
+}
+
+/// The part of the tree's own `Cargo.toml` that says which crates are its own.
+#[derive(Deserialize)]
+struct Workspace {
+    workspace: Dependencies,
+}
+
+#[derive(Deserialize)]
+struct Dependencies {
+    dependencies: toml::Table,
 }
 
 impl Tree {
@@ -54,6 +68,29 @@ impl Tree {
     /// Versions of everything that the tree's own images are built with.
     pub fn lock(&self) -> PathBuf {
         self.root.join("Cargo.lock")
+    }
+
+    /// The libraries of these sources that the linker script takes for the system's.
+    ///
+    /// # Errors
+    /// If they are not told there.
+    pub fn parts(&self) -> Result<BTreeSet<String>, ProjectError> {
+        let read = |file: &str| {
+            fs::read_to_string(self.root.join(file)).map_err(|_| ProjectError::NoTree(self.root.clone()))
+        };
+        let (script, manifest) = (read("images/runtime/linker.ld")?, read("Cargo.toml")?);
+        let manifest: Workspace =
+            toml::from_str(&manifest).map_err(|_| ProjectError::NoTree(self.root.clone()))?;
+        let used = manifest.workspace.dependencies.into_iter();
+        let own = used.filter(|(_, source)| source.get("path").is_some());
+        let names = own.map(|(name, _)| name.replace('-', "_"));
+        Ok(names.filter(|name| script.contains(&format!("*/lib{name}-"))).collect())
+    }
+
+    /// Whether a file is one of Cyanea's sources, here or in another copy of them.
+    pub fn holds(file: &Path) -> bool {
+        let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        real.ancestors().any(|folder| Self::at(folder.to_owned()).is_ok())
     }
 
     /// Cargo, as it has to be called for what runs in a VM.

@@ -273,6 +273,43 @@ fn what_would_be_refused_is_not_built_first() {
     assert!(refused(&["run", "./early"]).contains("is a node image with programs of its own choice"));
 }
 
+/// What is linked under the library name of a part of the system would share its statics.
+#[test]
+fn a_part_that_would_be_taken_for_the_systems_is_refused() {
+    let host = Host::new();
+    host.call(&["new", "partly"]).well();
+    let folder = host.folder().join("partly");
+    fs::create_dir_all(folder.join("network/src")).unwrap();
+    let file = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    let part = "[package]\nname = \"network\"\nedition = \"2024\"\n";
+    file("network/src/lib.rs", "");
+    file("network/Cargo.toml", part);
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let depend = |more: &str| {
+        let line = format!("other = {{ path = \"network\", package = \"network\"{more} }}");
+        file("Cargo.toml", &manifest.replace("[dependencies]\n", &format!("[dependencies]\n{line}\n")));
+    };
+    let refused = |words: &[&str]| {
+        let ended = call(&host, words);
+        assert!(!folder.join("target").exists(), "{}: it was built", ended.line);
+        complaint(&ended).to_owned()
+    };
+    depend("");
+    let mistaken = refused(&["run", "./partly"]);
+    let package = format!("the package network ({}) ", folder.join("network/Cargo.toml").display());
+    assert!(mistaken.starts_with(&package) && mistaken.contains("would share its statics"), "{mistaken}");
+    assert_eq!(refused(&["build", "partly"]), mistaken);
+    // Where nothing is linked with it, it may be called so.
+    let unrefused = "the crate partly has no binary \"none\"; it has partly";
+    depend(", optional = true");
+    assert_eq!(refused(&["build", "partly", "--bin", "none"]), unrefused);
+    assert_eq!(refused(&["build", "partly", "--bin", "none", "--", "--features", "other"]), mistaken);
+    // Under another name, as it says, anything may be linked with it.
+    depend("");
+    file("network/Cargo.toml", &format!("{part}[lib]\nname = \"other\"\n"));
+    assert_eq!(refused(&["build", "partly", "--bin", "none"]), unrefused);
+}
+
 /// What stands in the way of a machine of its own that is not in its file.
 #[test]
 fn a_host_that_will_not_do_is_said_before_a_build() {
