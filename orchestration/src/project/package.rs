@@ -5,7 +5,9 @@ use super::tree::refusal;
 use super::{IMAGES, MACHINE_FILE, ProjectError, Tree};
 use serde::Deserialize;
 use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 /// A crate with binaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +34,8 @@ pub struct Binary {
 }
 
 /// How Cargo is asked.
-pub(super) const METADATA: [&str; 5] =
-    ["metadata", "--quiet", "--format-version=1", "--filter-platform", "x86_64-unknown-hermit"];
+pub(super) const METADATA: [&str; 4] =
+    ["metadata", "--format-version=1", "--filter-platform", "x86_64-unknown-hermit"];
 /// Options for Cargo that decide what a crate is linked with, or how that is found out.
 const OF_THE_GRAPH: [&str; 5] =
     ["--all-features", "--no-default-features", "--locked", "--offline", "--frozen"];
@@ -86,7 +88,7 @@ impl Package {
         }
         let mut cargo = tree.cargo(folder);
         cargo.args(METADATA).args(["--manifest-path", "Cargo.toml"]).args(of_the_graph(more));
-        let output = cargo.output().map_err(|error| ProjectError::NoCompiler(error.to_string()))?;
+        let output = ask(&mut cargo).map_err(|error| ProjectError::NoCompiler(error.to_string()))?;
         if output.status.success() {
             return Self::described(tree, manifest, &output.stdout);
         }
@@ -179,6 +181,27 @@ impl Described {
             default_run: self.default_run,
         }
     }
+}
+
+/// What a call of Cargo comes to. What it says of its progress is passed on to
+/// standard error meanwhile: there may be much to download.
+fn ask(cargo: &mut Command) -> io::Result<Output> {
+    let mut child = cargo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let said = child.stderr.take();
+    let listener = std::thread::spawn(move || {
+        let mut all = String::new();
+        for line in said.into_iter().flat_map(|said| BufReader::new(said).lines().map_while(Result::ok)) {
+            // A word and what it is about, indented; so are the causes of an error, below it.
+            if line.starts_with(' ') && !all.contains("error") {
+                let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+            }
+            all += &line;
+            all.push('\n');
+        }
+        all
+    });
+    let output = child.wait_with_output()?;
+    Ok(Output { stderr: listener.join().unwrap_or_default().into_bytes(), ..output })
 }
 
 /// What of `more` for `cargo rustc` is for `cargo metadata`, too.
