@@ -112,14 +112,18 @@ fn a_connection_to_oneself_carries_bytes_both_ways_and_ends() {
     assert_eq!(read(&accepted), (b"there".to_vec(), Err(Errno::AGAIN)));
     assert_eq!(accepted.send(b"and back"), Ok(8));
     assert_eq!(read(&caller), (b"and back".to_vec(), Err(Errno::AGAIN)));
+    end(caller, accepted);
+    settle(&stack, &clock);
+}
+
+/// Ends a connection, first one way and then the other.
+fn end(caller: Socket, accepted: Socket) {
     caller.shut_down(Shutdown::Send).unwrap();
     assert_eq!(caller.send(b"x"), Err(Errno::PIPE));
     assert_eq!(read(&accepted), (vec![], Ok(0)));
     assert_eq!(accepted.send(b"last"), Ok(4));
     drop(accepted);
     assert_eq!(read(&caller), (b"last".to_vec(), Ok(0)));
-    drop(caller);
-    settle(&stack, &clock);
 }
 
 #[test]

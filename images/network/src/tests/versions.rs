@@ -1,8 +1,8 @@
 //! IPv6 on the loopback, and sockets that talk both versions.
 
-use super::{ME, alone, local, read, settle};
+use super::{ME, alone, end, local, read, settle};
 use crate::Family::{V4, V6};
-use crate::{Family, Kind, Shutdown, Socket, Stack};
+use crate::{Family, Kind, Socket, Stack};
 use kernel::errno::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -56,12 +56,7 @@ fn a_connection_of_ipv6_carries_bytes_both_ways_and_ends() {
         got.extend(read(&accepted).0);
     }
     assert!(got == data);
-    caller.shut_down(Shutdown::Send).unwrap();
-    assert_eq!(read(&accepted), (vec![], Ok(0)));
-    assert_eq!(accepted.send(b"last"), Ok(4));
-    drop(accepted);
-    assert_eq!(read(&caller), (b"last".to_vec(), Ok(0)));
-    drop(caller);
+    end(caller, accepted);
     settle(&stack, &clock);
     drop(listener);
     assert_eq!(call(&stack, V6, at(ONE, 9)).err(), Some(Errno::CONNREFUSED));

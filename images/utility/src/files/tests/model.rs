@@ -186,6 +186,13 @@ impl Model {
                 self.locks.remove(&(self.slots[*slot].unwrap(), *holder));
                 Ok(Said::Done)
             }
+            _ => self.carry_out_at_name(op),
+        }
+    }
+
+    /// The same, of what names something in an open directory.
+    fn carry_out_at_name(&mut self, op: &Op) -> Result<Said, Errno> {
+        match op {
             Op::OpenIn { slot, name, inner } => {
                 let node = self.named_in(*slot, name)?;
                 self.names(node).ok_or(Errno::NOTDIR)?;
