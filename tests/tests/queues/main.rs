@@ -76,6 +76,7 @@ impl Vm {
             priority,
             core: preference.unwrap_or_else(processor::cores::index),
             begins_here: preference.is_some(),
+            slice_left: None,
             links: Default::default(),
             waiting: Waiting::No,
             deadline: None,
@@ -311,6 +312,31 @@ fn a_thread_that_sleeps_stays_where_it_was_and_nothing_else_ticks() {
     // Alone it has no time slices.
     vm.pass(100_000_000);
     assert!((0..4).all(|core| !vm.interrupt(core)), "somebody ticks");
+}
+
+#[test]
+fn equals_take_turns_however_often_somebody_more_urgent_runs() {
+    for period in [100_000, 1_000_000, 7_000_000] {
+        let mut vm = Vm::new(1);
+        on_core(0, || {
+            let often = vm.spawn(Priority::High, None);
+            let equals = [vm.spawn(Priority::Normal, None), vm.spawn(Priority::Normal, None)];
+            vm.queues.pick();
+            let mut ran = [0, 0];
+            for _ in 0..1_000_000_000 / period {
+                assert_eq!(vm.queues.current(), Some(often));
+                vm.sleep(Waiting::Sleep, Some(clock::now_ns() + period));
+                let end = clock::now_ns() + period;
+                while clock::now_ns() < end {
+                    vm.pass(50_000);
+                    let now = vm.queues.current();
+                    (0..2).filter(|&equal| now == Some(equals[equal])).for_each(|equal| ran[equal] += 50_000);
+                    vm.interrupt(0);
+                }
+            }
+            assert!(ran.iter().all(|&ran| ran >= 400_000_000), "every {period} ns: {ran:?} ns");
+        });
+    }
 }
 
 #[test]

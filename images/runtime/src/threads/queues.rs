@@ -362,7 +362,12 @@ impl Queues {
     pub fn put_back(&mut self) {
         let core = self.own();
         let Some(index) = core.current else { return };
-        let over = core.slice_end != NEVER && clock::now_ns() >= core.slice_end;
+        let mut over = false;
+        if core.slice_end != NEVER {
+            let left = core.slice_end.saturating_sub(clock::now_ns());
+            over = left == 0;
+            self.table.get_mut(index).slice_left = Some(left).filter(|_| !over);
+        }
         self.queue(index, !over);
     }
 
@@ -381,10 +386,10 @@ impl Queues {
         let core = &mut self.cores[cores::index()];
         let mut due = call_at;
         if let Some(index) = core.current {
-            let thread = self.table.get(index);
+            let thread = self.table.get_mut(index);
             if !core.ready[thread.priority as usize].is_empty() {
                 if core.slice_end == NEVER {
-                    core.slice_end = clock::now_ns() + SLICE;
+                    core.slice_end = clock::now_ns() + thread.slice_left.take().unwrap_or(SLICE);
                 }
                 due = due.min(core.slice_end);
             }

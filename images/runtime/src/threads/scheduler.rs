@@ -13,8 +13,8 @@
 //! ```
 //!
 //! * A thread that becomes ready and is more urgent than a running one runs at once.
-//! * A time slice counts only while an equal waits. With nobody waiting there
-//!   is no tick; an idle core halts, and only a sleeper's deadline or a call from
+//! * A time slice counts only while an equal waits, and goes on where somebody more
+//!   urgent interrupted it. With nobody waiting there is no tick; an idle core halts, and only a sleeper's deadline or a call from
 //!   another core wakes it.
 //! * All state is in one [`Locked`] cell (see `queues.rs` for who goes where).
 //!   Switching happens outside of it, with interrupts off throughout; what keeps
@@ -81,6 +81,7 @@ pub fn spawn(
         priority,
         core: 0,
         begins_here: core.is_some(),
+        slice_left: None,
         links: Default::default(),
         waiting: Waiting::No,
         deadline: None,

@@ -63,6 +63,9 @@ pub struct Thread {
     pub core: usize,
     /// It was made to begin on that core: nobody else takes it, while that one is on its way.
     pub begins_here: bool,
+    /// What is left of its time slice, in nanoseconds, if somebody more urgent
+    /// interrupted one.
+    pub slice_left: Option<u64>,
     /// Its neighbours in lists.
     pub links: [Link; 2],
     /// What it waits for.
