@@ -218,6 +218,27 @@ impl Vm {
         assert_eq!(self.queues.ready(), ready, "as many are queued as are ready");
     }
 
+    /// Lets everybody compute for a while. Whoever was ready has run then, unless
+    /// somebody more urgent has its core.
+    fn check_turns(&mut self) {
+        let is_ready = |vm: &Self, &index: &Index| vm.queues.table.get(index).waiting == Waiting::No;
+        let mut waiting: Vec<Index> = self.queues.table.of(0).filter(|index| is_ready(self, index)).collect();
+        for _ in 0..20 * (waiting.len() + 1) {
+            self.pass(1_000_000);
+            while self.interrupt_all() {}
+            let running = self.running();
+            waiting.retain(|index| !running.contains(&Some(*index)));
+        }
+        for index in waiting {
+            let Thread { core, priority, .. } = *self.queues.table.get(index);
+            if self.online[core] {
+                let runs = on_core(core, || self.queues.current());
+                let urgency = runs.map(|other| self.queues.table.get(other).priority);
+                assert!(urgency > Some(priority), "thread {index} had no turn beside {runs:?} ({urgency:?})");
+            }
+        }
+    }
+
     /// What holds when nothing is on its way.
     fn check_settled(&mut self) {
         self.check();
@@ -276,6 +297,9 @@ fn no_core_is_idle_while_a_thread_is_ready() {
                 5 => {
                     vm.settle();
                     vm.check_settled();
+                    if random.below(10) == 0 {
+                        vm.check_turns();
+                    }
                 }
                 6 => STATE.with_borrow_mut(|state| state.jump(random.below(1_000_000))),
                 _ => vm.act(core, &mut random),
@@ -312,6 +336,28 @@ fn a_thread_that_sleeps_stays_where_it_was_and_nothing_else_ticks() {
     // Alone it has no time slices.
     vm.pass(100_000_000);
     assert!((0..4).all(|core| !vm.interrupt(core)), "somebody ticks");
+}
+
+#[test]
+fn equals_take_turns_after_another_was_taken_away() {
+    let mut vm = Vm::new(2);
+    vm.online[1] = true;
+    on_core(0, || {
+        (0..3).for_each(|_| drop(vm.spawn(Priority::Normal, None)));
+        vm.queues.pick();
+    });
+    on_core(1, || {
+        vm.queues.join();
+        vm.queues.pick();
+        assert!(vm.queues.current().is_some());
+        // What waits behind the other core's thread is taken.
+        vm.sleep(Waiting::Futex(64), None);
+        assert!(vm.queues.current().is_some());
+    });
+    vm.pass(20_000_000);
+    while vm.interrupt_all() {}
+    on_core(1, || drop(vm.spawn(Priority::Normal, None)));
+    vm.check_turns();
 }
 
 #[test]

@@ -387,12 +387,13 @@ impl Queues {
         let mut due = call_at;
         if let Some(index) = core.current {
             let thread = self.table.get_mut(index);
-            if !core.ready[thread.priority as usize].is_empty() {
-                if core.slice_end == NEVER {
-                    core.slice_end = clock::now_ns() + thread.slice_left.take().unwrap_or(SLICE);
-                }
-                due = due.min(core.slice_end);
+            if core.ready[thread.priority as usize].is_empty() {
+                // Whoever comes next has it begin again.
+                core.slice_end = NEVER;
+            } else if core.slice_end == NEVER {
+                core.slice_end = clock::now_ns() + thread.slice_left.take().unwrap_or(SLICE);
             }
+            due = due.min(core.slice_end);
             if thread.own.must_end() {
                 // Wherever it is, at the end of the next interrupt.
                 due = 0;
