@@ -35,10 +35,14 @@ impl Graph {
     /// Refuses a crate that is linked with a library that has the name of one of
     /// the system's and is none.
     pub(super) fn check(&self, tree: &Tree, packages: &[Described], root: &str) -> Result<(), ProjectError> {
-        let mistaken = self.named_like(&tree.parts()?, packages, root);
-        let Some((name, package)) =
-            mistaken.into_iter().find(|(_, package)| !Tree::holds(&package.manifest_path))
-        else {
+        let (libraries, parts) = (tree.libraries()?, tree.parts()?);
+        let is_one = |name: &String, package: &Described| match parts.contains(name) {
+            true => Tree::holds(&package.manifest_path),
+            // Some version of it; their statics are all alike (docs/programs.md).
+            false => package.is_published_as(name),
+        };
+        let mut named = self.named_like(&libraries, packages, root).into_iter();
+        let Some((name, package)) = named.find(|(name, package)| !is_one(name, package)) else {
             return Ok(());
         };
         Err(ProjectError::Mistaken {

@@ -55,6 +55,8 @@ pub(super) struct Described {
     pub id: String,
     pub name: String,
     pub manifest_path: PathBuf,
+    /// Where it is from; `None` is a folder of somebody's.
+    source: Option<String>,
     default_run: Option<String>,
     targets: Vec<Target>,
     dependencies: Vec<Dependency>,
@@ -164,6 +166,11 @@ impl Described {
     pub fn library(&self) -> Option<String> {
         let is_linked = |target: &&Target| target.kind.iter().any(|kind| kind == "lib" || kind == "rlib");
         self.targets.iter().find(is_linked).map(|target| target.name.replace('-', "_"))
+    }
+
+    /// Whether it is published, and the library of this name is what it is known for.
+    pub fn is_published_as(&self, library: &str) -> bool {
+        self.source.is_some() && self.name.replace('-', "_") == library
     }
 
     fn with_target(self, target: PathBuf) -> Package {
@@ -287,10 +294,24 @@ mod tests {
              taken for that: all activities of a node would share its statics; give it another name in its \
              Cargo.toml: [lib] name = \"...\""
         );
-        assert!(matches!(
-            described(r#"{"name": "serde", "kind": ["lib"]}"#, ""),
-            Err(ProjectError::NoBinary(_))
-        ));
+        // So is one of a crate that the system uses, unless it is that crate.
+        let mistaken = described(r#"{"name": "object", "kind": ["lib"]}"#, "");
+        assert!(matches!(mistaken, Err(ProjectError::Mistaken { library, .. }) if library == "object"));
+        let none = described(r#"{"name": "serde_json", "kind": ["lib"]}"#, "");
+        assert!(matches!(none, Err(ProjectError::NoBinary(_))));
+    }
+
+    #[test]
+    fn a_published_crate_is_known_by_its_name() {
+        let from = |source: &str, name: &str| {
+            let text = format!(
+                r#"{{"id": "x", "name": "{name}", "manifest_path": "/x", "default_run": null, "targets": [],
+                    "dependencies": [], "source": {source}}}"#
+            );
+            serde_json::from_str::<Described>(&text).unwrap().is_published_as("pin_utils")
+        };
+        assert!(from("\"registry+https://x\"", "pin-utils") && from("\"git+https://x\"", "pin_utils"));
+        assert!(!from("null", "pin-utils") && !from("\"registry+https://x\"", "other"));
     }
 
     #[test]

@@ -70,21 +70,31 @@ impl Tree {
         self.root.join("Cargo.lock")
     }
 
-    /// The libraries of these sources that the linker script takes for the system's.
+    /// The libraries that the linker script takes for the system's.
+    ///
+    /// # Errors
+    /// If they are not told there.
+    pub fn libraries(&self) -> Result<BTreeSet<String>, ProjectError> {
+        let script = self.read("images/runtime/linker.ld")?;
+        let names = script.split("*/lib").skip(1).filter_map(|rest| rest.split_once('-'));
+        Ok(names.map(|(name, _)| name.to_string()).collect())
+    }
+
+    /// Those of these sources.
     ///
     /// # Errors
     /// If they are not told there.
     pub fn parts(&self) -> Result<BTreeSet<String>, ProjectError> {
-        let read = |file: &str| {
-            fs::read_to_string(self.root.join(file)).map_err(|_| ProjectError::NoTree(self.root.clone()))
-        };
-        let (script, manifest) = (read("images/runtime/linker.ld")?, read("Cargo.toml")?);
         let manifest: Workspace =
-            toml::from_str(&manifest).map_err(|_| ProjectError::NoTree(self.root.clone()))?;
+            toml::from_str(&self.read("Cargo.toml")?).map_err(|_| ProjectError::NoTree(self.root.clone()))?;
         let used = manifest.workspace.dependencies.into_iter();
         let own = used.filter(|(_, source)| source.get("path").is_some());
-        let names = own.map(|(name, _)| name.replace('-', "_"));
-        Ok(names.filter(|name| script.contains(&format!("*/lib{name}-"))).collect())
+        let (names, libraries) = (own.map(|(name, _)| name.replace('-', "_")), self.libraries()?);
+        Ok(names.filter(|name| libraries.contains(name)).collect())
+    }
+
+    fn read(&self, file: &str) -> Result<String, ProjectError> {
+        fs::read_to_string(self.root.join(file)).map_err(|_| ProjectError::NoTree(self.root.clone()))
     }
 
     /// Whether a file is one of Cyanea's sources, here or in another copy of them.
