@@ -8,9 +8,8 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 
 type Coroutine = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -95,20 +94,29 @@ impl Wake for Task {
 
 /// Waits for a future on the calling thread, which sleeps meanwhile.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
+    /// Whoever keeps the waker may do so for longer than the thread and what it
+    /// had are there: so it holds no handle of the thread, which is a program's.
+    #[derive(Default)]
+    struct Alarm {
+        rang: Mutex<bool>,
+        rings: Condvar,
+    }
+    impl Wake for Alarm {
         fn wake(self: Arc<Self>) {
-            self.0.unpark();
+            *lock(&self.rang) = true;
+            self.rings.notify_one();
         }
     }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let alarm = Arc::new(Alarm::default());
+    let waker = Waker::from(alarm.clone());
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
         }
+        let rang = alarm.rings.wait_while(lock(&alarm.rang), |rang| !*rang);
+        *rang.unwrap_or_else(PoisonError::into_inner) = false;
     }
 }
 
@@ -122,6 +130,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::task::Poll;
+    use std::thread;
 
     /// Gives way once.
     async fn give_way() {
