@@ -170,7 +170,7 @@ impl Vm {
     }
 
     fn set_priority(&mut self, index: Index, priority: Priority) {
-        self.queues.table.get_mut(index).priority = priority;
+        self.queues.change_priority(index, priority);
         self.queues.set_timer();
         self.make_room();
     }
@@ -343,7 +343,9 @@ fn equals_take_turns_after_another_was_taken_away() {
     let mut vm = Vm::new(2);
     vm.online[1] = true;
     on_core(0, || {
-        (0..3).for_each(|_| drop(vm.spawn(Priority::Normal, None)));
+        for _ in 0..3 {
+            vm.spawn(Priority::Normal, None);
+        }
         vm.queues.pick();
     });
     on_core(1, || {
@@ -356,7 +358,7 @@ fn equals_take_turns_after_another_was_taken_away() {
     });
     vm.pass(20_000_000);
     while vm.interrupt_all() {}
-    on_core(1, || drop(vm.spawn(Priority::Normal, None)));
+    on_core(1, || vm.spawn(Priority::Normal, None));
     vm.check_turns();
 }
 

@@ -25,7 +25,7 @@
 
 use super::deadlock::Suspects;
 use super::list::{Index, LinkKind, List};
-use super::thread::{NEVER, Table, Thread, Waiting};
+use super::thread::{NEVER, Priority, Table, Thread, Waiting};
 use crate::clock;
 use crate::processor::cores::{self, MAX_CORES};
 use crate::processor::{apic, traps};
@@ -253,6 +253,19 @@ impl Queues {
         if core != cores::index() && (urgency > running || equal) {
             apic::interrupt(core, traps::LOOK);
         }
+    }
+
+    /// Changes a thread's priority, and queues it accordingly.
+    pub fn change_priority(&mut self, index: Index, priority: Priority) {
+        let ready = self.runs_on(index).is_none() && self.table.get(index).is_ready();
+        if ready {
+            self.unqueue(index);
+        }
+        self.table.get_mut(index).priority = priority;
+        if ready {
+            self.place(index, Affinity::Close);
+        }
+        self.call_whom_runs(index);
     }
 
     /// Has the core look on which a thread runs, if that is another one.
