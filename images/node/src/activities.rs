@@ -16,7 +16,6 @@ use crate::activity::{Activity, Key, Placement, held};
 use crate::descriptors::Descriptors;
 use crate::faults;
 use crate::program::Program;
-use kernel::executor::block_on;
 use kernel::membership::Utility;
 use kernel::messenger::{CallError, Messenger};
 use kernel::pipe::Pipes;
@@ -33,6 +32,11 @@ const REMEMBERED: usize = 4096;
 /// Bytes of stack of an activity's first thread, as a `main` has on Linux. Only
 /// what is touched takes memory.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long an end waits for the activity's memory, and between two looks whether it is free.
+const GONE_NS: u64 = 1_000_000_000;
+const SHORTEST_LOOK_NS: u64 = 20_000;
+const LONGEST_LOOK_NS: u64 = 1_000_000;
 
 /// What threads carry whose activity has ended.
 pub const OVER: u64 = u64::MAX;
@@ -74,6 +78,11 @@ impl Activities {
         held(&self.table).by_tag.get(&tag).cloned()
     }
 
+    /// A call on a thread of an activity, unless its end has been reported.
+    fn with<T>(&self, tag: u64, call: impl FnOnce(&Arc<Activity>) -> T) -> Option<T> {
+        within_call(|| self.tagged(tag).map(|activity| call(&activity)))
+    }
+
     /// The activities of a task force that are here.
     pub fn of(&self, task_force: TaskForceId) -> Vec<Arc<Activity>> {
         let table = held(&self.table);
@@ -108,28 +117,35 @@ impl Activities {
         Ok(())
     }
 
-    /// Runs an activity on a thread of its own.
+    /// Runs an activity on threads of its own.
     fn run(self: &Arc<Self>, activity: Arc<Activity>, program: Program) {
+        let (activities, tag) = (self.clone(), activity.tag);
+        match runtime::thread::begin_activity(tag, move || activities.begin(tag, program)) {
+            Ok(remains) => activity.begins(remains),
+            Err(_) => {
+                let text = format!("{}: no memory for the activity's statics\n", program.name);
+                self.cannot_begin(activity, text, 0);
+            }
+        }
+    }
+
+    /// On a new activity's thread: has one of `std`'s run the program, so that all
+    /// which `std` keeps of that is the activity's.
+    fn begin(self: Arc<Self>, tag: u64, program: Program) {
+        // It may have been stopped before this thread had the tag by which it would have been ended.
+        if self.with(tag, |activity| activity.is_stopped()) != Some(false) {
+            return;
+        }
         let activities = self.clone();
-        let running = activity.clone();
         // As everywhere, the first thread is called so.
         let thread = std::thread::Builder::new().name("main".into()).stack_size(STACK_BYTES);
-        let started = thread.spawn(move || {
-            if runtime::thread::begin_activity(running.tag).is_err() {
-                let text = format!("{}: no memory for the activity's statics\n", program.name);
-                activities.cannot_begin(running, text, 0);
-                return;
-            }
-            if running.is_stopped() {
-                // Before this thread had the tag by which it would have been ended.
-                return;
-            }
+        let made = thread.spawn(move || {
             let code = (program.main)();
-            within_call(|| activities.ended(&running, End::Exited(code), None));
+            activities.with(tag, |activity| activities.ended(activity, End::Exited(code), None));
         });
-        if let Err(error) = started {
+        if let Err(error) = made {
             let text = format!("{}: no thread for the activity: {error}\n", program.name);
-            self.cannot_begin(activity, text, STACK_BYTES);
+            self.with(tag, |activity| self.cannot_begin(activity.clone(), text.clone(), STACK_BYTES));
         }
     }
 
@@ -147,10 +163,20 @@ impl Activities {
 
     /// What an activity's thread does last, within a call: the end becomes known,
     /// with what led to it if that was a fault.
-    pub fn ended(&self, activity: &Activity, end: End, fault: Option<Report>) {
-        let is_first = activity.is_first_to_end();
+    pub fn ended(self: &Arc<Self>, activity: &Arc<Activity>, end: End, fault: Option<Report>) {
         // Nobody is told of what is left to it (destructors of thread-locals), and nobody ends it.
         runtime::thread::set_activity(OVER);
+        self.end(activity, end, fault);
+    }
+
+    /// Ends an activity from outside.
+    pub fn stop(self: &Arc<Self>, activity: &Arc<Activity>) {
+        self.end(activity, End::Killed, None);
+    }
+
+    /// Ends an activity's other threads, and reports its end if nobody has.
+    fn end(self: &Arc<Self>, activity: &Arc<Activity>, end: End, fault: Option<Report>) {
+        let is_first = activity.is_first_to_end();
         if is_first {
             if let Some(report) = fault {
                 faults::log(activity, &report);
@@ -159,23 +185,22 @@ impl Activities {
             // Whoever of it waits for a message or for room ends too.
             activity.stop();
         }
-        // Before the report, for whoever it goes to may be long in answering.
         runtime::thread::cancel(activity.tag);
         if is_first {
-            block_on(self.report(activity, end));
+            let (activities, activity) = (self.clone(), activity.clone());
+            self.messenger.spawn(async move { activities.report(&activity, end).await });
         }
     }
 
-    /// Ends an activity from outside. That it has ended is reported without
-    /// waiting for its threads.
-    pub fn stop(self: &Arc<Self>, activity: Arc<Activity>) {
-        if !activity.is_first_to_end() {
-            return;
+    /// Waits until an activity's memory is free, so that the next one finds it.
+    /// For a thread that is long in a call, nobody waits.
+    async fn until_gone(&self, activity: &Activity) {
+        let mut pause = SHORTEST_LOOK_NS;
+        let until = self.messenger.now_ns() + GONE_NS;
+        while !activity.is_gone() && self.messenger.now_ns() < until {
+            self.messenger.sleep_until(self.messenger.now_ns() + pause).await;
+            pause = (2 * pause).min(LONGEST_LOOK_NS);
         }
-        activity.stop();
-        runtime::thread::cancel(activity.tag);
-        let activities = self.clone();
-        self.messenger.spawn(async move { activities.report(&activity, End::Killed).await });
     }
 
     async fn report(&self, activity: &Activity, end: End) {
@@ -183,6 +208,8 @@ impl Activities {
         held(&self.table).by_tag.remove(&activity.tag);
         activity.ends.close();
         self.descriptors.close_all(activity.tag);
+        activity.close_output();
+        self.until_gone(activity).await;
         activity.flush().await;
         let (task_force, index) = activity.placement.key;
         let request = encode(&tasks::Request::ActivityEnded { task_force, index, end });

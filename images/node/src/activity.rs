@@ -8,9 +8,10 @@ use kernel::protocol::launcher::MAX_OUTPUT;
 use kernel::protocol::tasks::{Program, TaskForceId};
 use kernel::protocol::{Incarnation, Peer, Pipe, encode, launcher};
 use kernel::waiters::Waiters;
+use runtime::thread::Remains;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Most bytes of output that wait to be taken.
 const OUTPUT_BYTES: usize = 64 * 1024;
@@ -46,6 +47,8 @@ pub struct Activity {
     stopped: AtomicBool,
     /// Somebody reports its end.
     ended: AtomicBool,
+    /// What there is of it once it has a thread.
+    remains: OnceLock<Remains>,
     /// Everything that anybody waits for here.
     changed: Waiters,
 }
@@ -78,11 +81,22 @@ impl Activity {
             output: Mutex::default(),
             stopped: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            remains: OnceLock::new(),
             changed: Waiters::default(),
         });
         // To its own end, nobody waits for it.
         activity.member_ended(activity.placement.key.1);
         Some(activity)
+    }
+
+    /// Its first thread was made.
+    pub fn begins(&self, remains: Remains) {
+        let _ = self.remains.set(remains);
+    }
+
+    /// Whether the memory that it had is free.
+    pub fn is_gone(&self) -> bool {
+        self.remains.get().is_none_or(Remains::are_gone)
     }
 
     /// Whether it is to end.
@@ -149,10 +163,14 @@ impl Activity {
         self.changed.wake_all();
     }
 
-    /// Nothing more will be written; waits until all that was is taken.
-    pub async fn flush(&self) {
+    /// Nothing more will be written.
+    pub fn close_output(&self) {
         held(&self.output).closed = true;
         self.changed.wake_all();
+    }
+
+    /// Waits until all that was written before it was closed is taken.
+    pub async fn flush(&self) {
         loop {
             let seen = self.changed.count();
             if held(&self.output).drained {

@@ -23,7 +23,7 @@ use kernel::protocol::files::{FileKind, OpenFlags, Status};
 use kernel::protocol::tasks::End;
 use runtime::fault::Fault;
 use runtime::system::{DirectoryEntry, FileStatus, Sockets, System};
-use runtime::thread::within_call;
+use runtime::thread::{handed_over, within_call};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use transport::memory::SharedMemory;
@@ -264,7 +264,7 @@ impl cyanea::System for Node {
     }
 
     fn args(&self) -> Vec<String> {
-        self.for_program(|activity| activity.placement.program.arguments.clone())
+        self.for_program(|activity| handed_over(&activity.placement.program.arguments))
     }
 
     fn send(&self, to: usize, body: &[u8]) -> std::result::Result<(), Error> {

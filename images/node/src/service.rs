@@ -29,7 +29,7 @@ impl Service for NodeService {
             }
             Ok(node::Request::Stop { task_force }) => {
                 for activity in self.activities.of(task_force) {
-                    self.activities.stop(activity);
+                    self.activities.stop(&activity);
                 }
                 answer(Ok(()))
             }

@@ -89,12 +89,17 @@ pub(crate) fn is_activitys() -> bool {
     scheduler::with_current(Own::is_in_own_code) == Some(true) && system::installed().is_some()
 }
 
+/// From here on the calling thread is within a call: nobody ends it, for it holds
+/// a stack, and then the report.
+fn begin() {
+    scheduler::with_current(|own| own.calls.store(own.calls.load(Relaxed) + 1, Relaxed));
+}
+
 /// Ends the calling thread's activity: takes the thread out of its code, to
 /// another stack. Its own may be full, and others of the activity use what lies
 /// on it. Returns if there is no memory for a stack.
 pub(crate) fn end_activity(fault: &mut Fault) {
-    // From here on nobody ends this thread: it holds a stack, and then the report.
-    scheduler::with_current(|own| own.calls.store(own.calls.load(Relaxed) + 1, Relaxed));
+    begin();
     let Ok(stack) = Stack::new(LAST_STACK) else { return };
     let place = (stack.top - size_of::<Fault>()) & !15;
     let fault = core::mem::replace(fault, Fault::new(Kind::Abort, Backtrace::default()));
@@ -150,9 +155,22 @@ pub(crate) fn abort() -> ! {
     exit(if out_of_memory == Some(true) { ExitCode::OutOfMemory } else { ExitCode::Panic })
 }
 
+/// There is no room in the activity's heap for what a call, which is over, hands over.
+pub(crate) fn out_of_memory() -> ! {
+    let lacking = scheduler::with_current(|own| own.lacking.swap(0, Relaxed)).unwrap_or(0);
+    let mut fault = Fault::new(Kind::OutOfMemory(lacking as u64), here());
+    if scheduler::whereabouts().is_some_and(|(_, activity)| activity != 0) && system::installed().is_some() {
+        end_activity(&mut fault);
+    }
+    give_up(&fault, ExitCode::OutOfMemory)
+}
+
 /// Every thread of the calling thread's activity waits for another one.
 pub(crate) fn deadlock() -> ! {
+    let is_activitys = is_activitys();
     let mut fault = Fault::new(Kind::Deadlock, here());
+    // What is told of the others is not the activity's.
+    begin();
     let mut places = [(0, 0, 0); MOST_OTHERS];
     let count = scheduler::where_others_wait(&mut places);
     for &(thread, address, frame) in &places[..count] {
@@ -161,12 +179,16 @@ pub(crate) fn deadlock() -> ! {
         backtrace.walk(frame, paging::read, paging::is_code);
         fault.others.push((thread, backtrace));
     }
-    if is_activitys() {
+    if is_activitys {
         end_activity(&mut fault);
     }
-    // There is nobody to go on for.
+    give_up(&fault, ExitCode::Fault)
+}
+
+/// There is nobody to go on for.
+fn give_up(fault: &Fault, code: ExitCode) -> ! {
     console::finish();
     console::emergency(format_args!("fault: {}", fault.kind));
     console::emergency(format_args!("{}", fault.backtrace));
-    exit(ExitCode::Fault)
+    exit(code)
 }

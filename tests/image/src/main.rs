@@ -6,6 +6,7 @@ mod cores;
 mod ends;
 mod faults;
 mod files;
+mod hoard;
 mod isolation;
 mod life;
 mod locks;
@@ -64,6 +65,10 @@ fn main() {
         program!("lost-frame", ends::lost_frame),
         program!("explosive", ends::explosive),
         program!("shared-futex", ends::shared_futex),
+        program!("hoard", hoard::hoard),
+        program!("hoard-mail", hoard::mail),
+        program!("hoard-all", hoard::all),
+        program!("hoard-and-receive", hoard::and_receive),
         program!(wordcount),
     ];
     let suite = std_suite::PROGRAMS.iter().map(|program| Program::new(program.name, program.main));

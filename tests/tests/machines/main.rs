@@ -11,6 +11,7 @@ mod crates;
 mod distance;
 mod faults;
 mod guide;
+mod heaps;
 mod hostile;
 mod hosts;
 mod isolation;

@@ -4,7 +4,7 @@ use super::Node;
 use crate::files::{Files, Mode};
 use kernel::errno::Errno;
 use kernel::protocol::files::{FileKind, OpenFlags};
-use runtime::thread::within_call;
+use runtime::thread::{handed_over, within_call};
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -76,8 +76,10 @@ impl cyanea::FileCalls for Node {
     }
 
     fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        let names = call(|tag| self.files.names_at(tag, bytes(path)))?;
-        Ok(names.into_iter().map(|entry| OsString::from_vec(entry.name)).collect())
+        call(|tag| {
+            let names = self.files.names_at(tag, bytes(path))?;
+            Ok(handed_over(&names.into_iter().map(|entry| OsString::from_vec(entry.name)).collect()))
+        })
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -85,7 +87,7 @@ impl cyanea::FileCalls for Node {
     }
 
     fn canonicalize(&self, of: &Path) -> io::Result<PathBuf> {
-        call(|_| self.files.canonical(bytes(of))).map(path)
+        call(|_| self.files.canonical(bytes(of)).map(|path| handed_over(&path))).map(path)
     }
 
     fn symlink(&self, original: &Path, link: &Path) -> io::Result<()> {
@@ -93,7 +95,7 @@ impl cyanea::FileCalls for Node {
     }
 
     fn read_link(&self, link: &Path) -> io::Result<PathBuf> {
-        call(|_| self.files.read_link(bytes(link))).map(path)
+        call(|_| self.files.read_link(bytes(link)).map(|path| handed_over(&path))).map(path)
     }
 
     /// Looks again and again, ever more rarely: whose lock ends where is known

@@ -9,6 +9,7 @@ use kernel::executor::block_on;
 use kernel::membership::{Distance, Role};
 use kernel::pipe::{self, Event, PipeName, Receiver, Sender, Target, wait_any};
 use kernel::protocol::{Incarnation, Peer};
+use runtime::thread::handed_over;
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
@@ -158,8 +159,11 @@ impl Pipes for Node {
     }
 
     fn receive(&self, receiver: u64, timeout: Option<Duration>) -> Result<Message, ReceiveError> {
-        let pipe::Message { origin, body } = self.read(receiver, timeout, Receiver::try_receive)?;
-        Ok(Message { from: from(origin), body })
+        let receive = |receiver: &Receiver| {
+            let pipe::Message { origin, body } = receiver.try_receive()?;
+            Ok(Message { from: from(origin), body: handed_over(&body) })
+        };
+        self.read(receiver, timeout, receive)
     }
 
     fn receive_into(
@@ -185,7 +189,7 @@ impl Pipes for Node {
             let events = [events, vec![&**activity]].concat();
             let mut ready = block_on(wait_any(&events, self.timer(timeout)));
             ready.retain(|&index| index < receivers.len());
-            ready
+            handed_over(&ready)
         })
     }
 

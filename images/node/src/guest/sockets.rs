@@ -13,6 +13,7 @@ use kernel::pipe::{Event, wait_any};
 use kernel::waiters::Waiters;
 use network::{Kind, Lookup, Shutdown, Socket};
 use runtime::system::{Carries, Family, OptionValue, SocketOption, Sockets};
+use runtime::thread::handed_over;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -236,11 +237,12 @@ impl Sockets for Node {
     fn addresses(&self, tag: u64, name: &str) -> Result<Vec<IpAddr>> {
         call(|| {
             if let Some(addresses) = network::known(name) {
-                return Ok(addresses);
+                return Ok(handed_over(&addresses));
             }
             let mut lookup = Lookup::new(self.network.stack(), name)?;
             let changes = lookup.changes().clone();
-            self.patiently(tag, &changes, Ok(None), Errno::AGAIN, || lookup.addresses())
+            let found = self.patiently(tag, &changes, Ok(None), Errno::AGAIN, || lookup.addresses())?;
+            Ok(handed_over(&found))
         })
     }
 

@@ -26,7 +26,8 @@ pub fn segments() {
             let tag = number * activities + activity;
             let pages = if activity.is_multiple_of(2) { PAGES } else { 2 };
             let ends = !activity.is_multiple_of(3);
-            std::mem::forget(thread::spawn(move || activity_of_two(tag, pages, ends)));
+            let first = move || activity_of_two(tag, pages, ends);
+            runtime::thread::begin_activity(tag, first).expect("there is memory for it");
         }
         while runtime::thread::count() > 1 {
             thread::sleep(Duration::from_millis(1));
@@ -40,7 +41,7 @@ pub fn segments() {
     (0..20).for_each(round);
     let before = runtime::untouched_memory();
     (20..80).for_each(round);
-    let taken = before - runtime::untouched_memory();
+    let taken = before.saturating_sub(runtime::untouched_memory());
     // Some always wait for other cores to forget them. All would be ten MiB on one core, and more on more.
     assert!(taken < 6 << 20, "segments took {taken} bytes for good");
     assert!(MANY.iter().all(|word| word.load(SeqCst) == 0));
@@ -49,7 +50,6 @@ pub fn segments() {
 /// An activity of two threads that change statics in turn, on so many pages.
 /// Where it does not end by itself, it is to be ended.
 fn activity_of_two(tag: u64, pages: usize, ends: bool) {
-    runtime::thread::begin_activity(tag).expect("there is memory for it");
     assert_eq!((FIRST.load(SeqCst), *TURN.lock().unwrap()), (7, 0), "{tag}");
     let other = thread::spawn(move || take_turns(tag, pages, 1));
     take_turns(tag, pages, 0);

@@ -8,7 +8,7 @@
 use super::{events, number, small_number, status};
 use crate::console;
 use crate::system::{self, Errno, FileKind, FileStatus, System};
-use crate::thread;
+use crate::thread::{self, within_call};
 use core::ffi::{CStr, c_char};
 use core::mem::offset_of;
 use hermit_abi::{dirent64, iovec, stat, timespec};
@@ -329,7 +329,11 @@ unsafe extern "C" fn sys_unlink(name: *const c_char) -> i32 {
 unsafe extern "C" fn sys_getdents64(fd: i32, target: *mut dirent64, bytes: usize) -> i64 {
     // SAFETY: the caller's buffer.
     let target = unsafe { bytes_mut(target.cast(), bytes) };
-    number(above_for(fd).and_then(|(tag, system)| put_entries(&system.read_directory(tag, fd)?, target)))
+    // Within one call, so that the names do not stay if the thread is ended.
+    number(
+        above_for(fd)
+            .and_then(|(tag, system)| within_call(|| put_entries(&system.read_directory(tag, fd)?, target))),
+    )
 }
 
 /// Writes the entries as the ABI has them: the bytes they take, or `EINVAL` if

@@ -1,8 +1,8 @@
 //! The ABI's memory: the heap, pages with a protection of their own, and random bytes.
 //!
 //! No page is both writable and executable: code is written first, then made
-//! executable by `sys_mprotect`. What an activity did not give back stays taken
-//! until its VM starts again.
+//! executable by `sys_mprotect`. Pages that an activity did not give back stay
+//! taken until its VM starts again.
 
 use super::status;
 use crate::entropy;

@@ -1,4 +1,4 @@
-//! Memory of the VM: frames, page tables, heap, and the routines that copy.
+//! Memory of the VM: frames, page tables, heaps, and the routines that copy.
 
 pub mod areas;
 pub mod frames;
@@ -6,6 +6,7 @@ pub mod heap;
 pub mod limbo;
 pub mod paging;
 mod recent;
+mod rooms;
 mod routines;
 pub use paging::segment;
 

@@ -5,7 +5,7 @@
 //! interrupts off, costs ten times that in translated code.
 //!
 //! ```text
-//! one word per class of sizes: changes:24 | blocks:8 | address of the first / 16:32
+//! of each heap, one word per class of sizes: changes:24 | blocks:8 | address of the first / 16:32
 //! first word of a block here:  address of the next / 16, 0 = none
 //! ```
 //! * A stack in Treiber's way ("Systems programming: coping with parallelism",
@@ -31,7 +31,9 @@ const BLOCK: u64 = 1 << 32;
 const BLOCKS: u64 = 0xff << 32;
 const CHANGE: u64 = 1 << 40;
 
-static STACKS: [AtomicU64; CLASSES.len()] = [const { AtomicU64::new(0) }; CLASSES.len()];
+/// The blocks of a heap that were freed last.
+#[derive(Debug)]
+pub struct Recent([AtomicU64; CLASSES.len()]);
 
 /// The class of each number of 16-byte units, less one.
 static OF_UNITS: [u8; 64] = {
@@ -68,16 +70,23 @@ impl Class {
             Err(_) => unreachable!("classes are small"),
         }
     }
+}
 
-    #[inline]
-    fn stack(self) -> &'static AtomicU64 {
-        &STACKS[usize::from(self.0)]
+impl Recent {
+    /// No blocks.
+    pub const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; CLASSES.len()])
     }
 
-    /// Takes a block, if there is one.
     #[inline]
-    pub fn take(self) -> Option<NonNull<u8>> {
-        let stack = self.stack();
+    fn stack(&self, class: Class) -> &AtomicU64 {
+        &self.0[usize::from(class.0)]
+    }
+
+    /// Takes a block of a class, if there is one.
+    #[inline]
+    pub fn take(&self, class: Class) -> Option<NonNull<u8>> {
+        let stack = self.stack(class);
         let mut found = stack.load(Ordering::Acquire);
         loop {
             let first = NonNull::new(((found & ADDRESS) * ALIGN as u64) as *mut u8)?;
@@ -95,11 +104,11 @@ impl Class {
     /// Keeps a block, unless there are enough: then it is the caller's still.
     ///
     /// # Safety
-    /// The block has this class's layout, lies in the first 64 GiB of RAM that
+    /// The block has the class's layout and is the heap's, lies in the first 64 GiB of RAM that
     /// stays mapped, and nobody uses it any more.
     #[inline]
-    pub unsafe fn keep(self, block: NonNull<u8>) -> bool {
-        let stack = self.stack();
+    pub unsafe fn keep(&self, class: Class, block: NonNull<u8>) -> bool {
+        let stack = self.stack(class);
         let mut found = stack.load(Ordering::Relaxed);
         let address = block.as_ptr() as u64 / ALIGN as u64;
         while found & BLOCKS < MOST * BLOCK && address <= ADDRESS {

@@ -12,8 +12,8 @@
 //! Invariants:
 //! * Nothing inside a section blocks, or takes the same cell again (it panics).
 //! * Cells are nested in this order only: the doorbell, the bus, the page
-//!   tables, the heap, the frames; the scheduler, the heap, the frames, or the page
-//!   tables. The clock is the innermost everywhere.
+//!   tables, a heap, the frames; the scheduler, a heap, the frames, or the page
+//!   tables. No two heaps at a time. The clock is the innermost everywhere.
 //! * Thread stacks are mapped page by page, on the first touch. So that a
 //!   section never faults while it holds the page tables or the frames,
 //!   [`enter`] touches the next [`STACK_AHEAD`] bytes of stack first.

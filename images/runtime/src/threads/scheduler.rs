@@ -218,6 +218,10 @@ pub fn cancel(activity: u64) {
         let mut first = 0;
         while let Some(index) = scheduler.table.next_of(activity, first) {
             first = index + 1;
+            // It is to end soon, and not when nobody else has anything to do.
+            if scheduler.table.get(index).priority < Priority::Normal {
+                scheduler.change_priority(index, Priority::Normal);
+            }
             let thread = scheduler.table.get_mut(index);
             thread.own.cancelled.store(true, Relaxed);
             if thread.own.must_end() && thread.waiting != Waiting::No {
@@ -284,13 +288,13 @@ pub fn segment() -> Option<Arc<Segment>> {
     with_current(|own| own.segment.clone()).flatten()
 }
 
-/// From now on, the calling thread sees this data segment.
-pub fn set_segment(segment: Arc<Segment>) {
-    let section = critical::enter();
-    let before = SCHEDULER.with(|scheduler| scheduler.running().own.segment.replace(segment.clone()));
-    segment.enter();
-    drop(section);
-    drop(before);
+/// From now on, the calling thread has this data segment; returns the one that it had.
+pub fn exchange_segment(segment: Option<Arc<Segment>>) -> Option<Arc<Segment>> {
+    let _section = critical::enter();
+    if let Some(segment) = &segment {
+        segment.enter();
+    }
+    SCHEDULER.with(|scheduler| core::mem::replace(&mut scheduler.running().own.segment, segment))
 }
 
 /// The calling thread and its activity.
@@ -325,16 +329,7 @@ pub fn priority() -> Option<Priority> {
 pub fn set_priority(id: ThreadId, priority: Priority) -> bool {
     let found = SCHEDULER.with(|scheduler| {
         let Some(index) = scheduler.table.find(id) else { return false };
-        let runs = scheduler.runs_on(index).is_some();
-        let ready = !runs && scheduler.table.get(index).is_ready();
-        if ready {
-            scheduler.unqueue(index);
-        }
-        scheduler.table.get_mut(index).priority = priority;
-        if ready {
-            scheduler.place(index, Affinity::Close);
-        }
-        scheduler.call_whom_runs(index);
+        scheduler.change_priority(index, priority);
         scheduler.set_timer();
         true
     });

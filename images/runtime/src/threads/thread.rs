@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize};
 
 /// How urgent a thread is. The numbers are the Hermit ABI's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +112,10 @@ pub struct Own {
     pub cancelled: AtomicBool,
     /// How many of the OS's calls it is within.
     pub calls: AtomicU32,
+    /// In one, it allocates what is to be its activity's.
+    pub hands_over: AtomicBool,
+    /// For so many bytes of that there was no room in the activity's heap; 0 if there was.
+    pub lacking: AtomicUsize,
     /// Its last wait ended at the deadline.
     pub timed_out: AtomicBool,
     /// Its last allocation failed: if it aborts now, that is why.
@@ -135,6 +139,8 @@ impl Own {
             activity: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             calls: AtomicU32::new(0),
+            hands_over: AtomicBool::new(false),
+            lacking: AtomicUsize::new(0),
             timed_out: AtomicBool::new(false),
             allocation_failed: AtomicBool::new(false),
             error: AtomicI32::new(0),
@@ -153,6 +159,26 @@ impl Own {
     /// Whether it is an activity's, and within no call of the OS.
     pub fn is_in_own_code(&self) -> bool {
         self.activity.load(Relaxed) != 0 && self.calls.load(Relaxed) == 0
+    }
+
+    /// Notes that there was no room for so many bytes in its activity's heap, if
+    /// that is for what a call hands over.
+    pub fn lacks(&self, bytes: usize) -> bool {
+        let hands_over = self.hands_over.load(Relaxed);
+        if hands_over {
+            self.lacking.store(bytes, Relaxed);
+        }
+        hands_over
+    }
+
+    /// The end of a call of the OS.
+    pub fn leave_call(&self) -> Left {
+        let calls = self.calls.load(Relaxed);
+        if calls == 1 && self.lacking.load(Relaxed) > 0 {
+            return Left::Lacks;
+        }
+        self.calls.store(calls - 1, Relaxed);
+        if self.must_end() { Left::Ends } else { Left::GoesOn }
     }
 
     /// What became of a wait: whether the deadline passed, whether the thread is
@@ -177,6 +203,17 @@ impl Own {
     pub fn must_end(&self) -> bool {
         self.cancelled.load(Relaxed) && self.calls.load(Relaxed) == 0
     }
+}
+
+/// What follows on a call of the OS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The program goes on.
+    GoesOn,
+    /// The thread is to end.
+    Ends,
+    /// There was no room for what the call hands over; the thread is within it still.
+    Lacks,
 }
 
 /// All threads, and the places that are free.

@@ -17,11 +17,13 @@
 //! lead to the segment's own tables, and forgets the pages of the one before.
 //! Around them, these tables are copies: that part of the image never moves.
 //!
-//! A segment goes with its last thread, when no core sees it any more.
+//! With a segment an activity has a heap. That goes with its last thread, and the
+//! segment when no core sees it any more.
 
 use super::{
     AddressSpace, DEMAND, Met, OutOfFrames, PAGE, SPACE, TABLE, by_table, entries, segment_end, segment_start,
 };
+use crate::memory::heap::Heap;
 use crate::memory::{frames, limbo};
 use crate::processor::cores;
 use crate::processor::critical::{self, Locked};
@@ -31,7 +33,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::ptr::{self, copy_nonoverlapping};
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicBool, AtomicUsize};
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::page_table::PageTableEntry;
@@ -54,10 +57,34 @@ pub fn count() -> usize {
     COUNT.load(Relaxed)
 }
 
-/// A data segment other than the first.
+/// A data segment other than the first, and what else an activity has in memory.
 pub struct Segment {
     /// `None` only when it is dropped.
     pages: Option<Box<Pages>>,
+    /// What the activity allocates: it goes when no thread is left.
+    pub heap: Heap,
+    /// Goes after the heap.
+    end: End,
+}
+
+/// When a segment goes, says so.
+struct End(Arc<AtomicBool>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.store(true, Release);
+    }
+}
+
+/// Whether a segment, and the heap in it, is still there.
+#[derive(Clone, Debug)]
+pub struct Remains(Arc<AtomicBool>);
+
+impl Remains {
+    /// Whether it is gone: its memory is others' again.
+    pub fn are_gone(&self) -> bool {
+        self.0.load(Acquire)
+    }
 }
 
 /// What a segment is made of: it stays where it is until no core sees it.
@@ -87,7 +114,12 @@ impl Segment {
             pages.tables.try_reserve(1).map_err(|_| OutOfFrames)?;
             pages.tables.push(SPACE.with(|space| space.segment_table(part))?);
         }
-        Ok(Arc::new(Self { pages: Some(pages) }))
+        Ok(Arc::new(Self { pages: Some(pages), heap: Heap::new(), end: End(Arc::default()) }))
+    }
+
+    /// Tells when it is gone.
+    pub fn remains(&self) -> Remains {
+        Remains(self.end.0.clone())
     }
 
     /// This core sees it from now on. Interrupts are off.
