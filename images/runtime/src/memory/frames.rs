@@ -4,10 +4,11 @@
 //! image | page tables of the boot | owners | first frames | rooms -> ... <- frames |
 //! ```
 //!
-//! In each stretch of RAM heaps have rooms from the bottom ([`super::rooms`]) and single frames
-//! (thread stacks, later page tables) come from the top, until the two meet.
-//! The first frames stand beside the image and the first room: hosts give
-//! a VM memory in pages of 2 MiB, and a VM that does little touches only one.
+//! In each stretch of RAM heaps have rooms from the bottom ([`super::rooms`]) and
+//! single frames (thread stacks, later page tables) come from the top, until the two
+//! meet. The first frames stand beside the image and the first room: hosts give a VM
+//! memory in pages of 2 MiB, and a VM that does little touches only one.
+//!
 //! Nobody takes the last of it for something that matters less:
 //!
 //! | who takes | leaves |
@@ -17,10 +18,9 @@
 //! | the OS's heap | [`FOR_FRAMES`], and [`FOR_AN_END`] for each activity |
 //! | the OS's frames | nothing |
 //!
-//! Where no frame is left, one is taken from a free unit, or
-//! from what is free within the OS's heap. Frames given back wait in a list that is
-//! written into the frames themselves, or go back into the heap. Nothing is
-//! touched before it is handed out.
+//! Where no frame is left, one is taken from a free unit, or from what is free within
+//! the OS's heap. Frames given back wait in a list that is written into the frames
+//! themselves, or go back into the heap. Nothing is touched before it is handed out.
 
 use super::rooms::{self, Owners, Rooms, Stretch, UNIT, Wanted};
 use super::{PAGE, heap, segment};

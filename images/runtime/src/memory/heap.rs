@@ -5,7 +5,7 @@
 //! nothing behind. What the OS allocates, also on a program's thread within a
 //! call ([`crate::thread::within_call`]), is in its own heap: so it may keep it,
 //! and must not keep what programs hand to it. Whoever frees a block gives it
-//! back to the heap that it is of ([`frames::owner`]).
+//! back to the heap that it is of ([`frames::heap_at`]).
 //!
 //! Small blocks come from those of the heap that were freed last, where there are any
 //! ([`super::recent`]), others from talc, which is fed with rooms as they are
@@ -30,7 +30,7 @@ use talc::source::Source;
 
 /// Talc's rooms grow with the heap, from one unit to this.
 const MOST_GROWTH: usize = 256 * 1024;
-/// From so many bytes on, a block is a room of its own: at most a fourth of it is lost.
+/// From so many bytes on, a block is a room of its own: less than a fifth of that is lost.
 const LARGE: usize = 256 * 1024;
 
 /// Where a heap's talc gets memory from: rooms.

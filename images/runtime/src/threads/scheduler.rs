@@ -14,8 +14,8 @@
 //!
 //! * A thread that becomes ready and is more urgent than a running one runs at once.
 //! * A time slice counts only while an equal waits, and goes on where somebody more
-//!   urgent interrupted it. With nobody waiting there is no tick; an idle core halts, and only a sleeper's deadline or a call from
-//!   another core wakes it.
+//!   urgent interrupted it. With nobody waiting there is no tick; an idle core halts,
+//!   and only a sleeper's deadline or a call from another core wakes it.
 //! * All state is in one [`Locked`] cell (see `queues.rs` for who goes where).
 //!   Switching happens outside of it, with interrupts off throughout; what keeps
 //!   two cores from one thread is in `context.rs`.
