@@ -117,7 +117,7 @@ fn exhaust() {
 
 fn check_everything() {
     type Check = (&'static str, fn());
-    let checks: [Check; 39] = [
+    let checks: [Check; 40] = [
         ("collections and numbers", collections),
         ("routines that copy", routines),
         ("allocation", allocation),
@@ -143,6 +143,7 @@ fn check_everything() {
         ("timers of all cores", cores::timers),
         ("threads come and go on all cores", cores::storm),
         ("cancelled on all cores", cores::cancelling),
+        ("cancelled while others compute", cores::cancelling_the_least),
         ("segments of activities", segments::segments),
         ("numbers move", cores::numbers),
         ("urgency on all cores", cores::urgency),

@@ -185,17 +185,22 @@ impl Vm {
         online.into_iter().filter(|&core| self.interrupt(core)).count() > 0
     }
 
+    /// Delivers what is due, and what comes of that, until nothing is.
+    fn deliver(&mut self) {
+        let mut rounds = 0;
+        while self.interrupt_all() {
+            rounds += 1;
+            assert!(rounds < 100, "interrupts without end");
+        }
+    }
+
     /// Delivers all interrupts, for long enough that nobody's patience is left.
     fn settle(&mut self) {
         for _ in 0..2 {
-            let mut rounds = 0;
-            while self.interrupt_all() {
-                rounds += 1;
-                assert!(rounds < 100, "interrupts without end");
-            }
+            self.deliver();
             self.pass(PATIENCE);
         }
-        while self.interrupt_all() {}
+        self.deliver();
     }
 
     /// Who runs on each core that is there.
@@ -225,7 +230,7 @@ impl Vm {
         let mut waiting: Vec<Index> = self.queues.table.of(0).filter(|index| is_ready(self, index)).collect();
         for _ in 0..20 * (waiting.len() + 1) {
             self.pass(1_000_000);
-            while self.interrupt_all() {}
+            self.deliver();
             let running = self.running();
             waiting.retain(|index| !running.contains(&Some(*index)));
         }
@@ -357,7 +362,7 @@ fn equals_take_turns_after_another_was_taken_away() {
         assert!(vm.queues.current().is_some());
     });
     vm.pass(20_000_000);
-    while vm.interrupt_all() {}
+    vm.deliver();
     on_core(1, || vm.spawn(Priority::Normal, None));
     vm.check_turns();
 }

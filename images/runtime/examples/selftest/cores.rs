@@ -224,6 +224,40 @@ pub fn cancelling() {
     }
 }
 
+/// A thread of low priority ends that is cancelled, though others compute on every core.
+pub fn cancelling_the_least() {
+    let (stop, begun) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let before = runtime::thread::count();
+    for _ in 0..count() {
+        let stop = stop.clone();
+        thread::spawn(move || {
+            while !stop.load(SeqCst) {
+                spin_loop();
+            }
+        });
+    }
+    let begins = begun.clone();
+    thread::spawn(move || {
+        set_activity(9);
+        begins.store(true, SeqCst);
+        set_priority(current(), Priority::Low);
+        loop {
+            spin_loop();
+        }
+    });
+    while !begun.load(SeqCst) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    cancel(9);
+    while runtime::thread::count() > before + count() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    stop.store(true, SeqCst);
+    while runtime::thread::count() > before {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// More threads than cores, which give way, are interrupted and move: each
 /// keeps its numbers.
 pub fn numbers() {
